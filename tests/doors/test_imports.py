@@ -1,0 +1,94 @@
+"""Who may import whom. DESIGN.md section 3 says it in words; this table is what counts.
+
+If the test stops you, move the code, not the door.
+"""
+
+from __future__ import annotations
+
+import graphlib
+
+import pytest
+
+# A room and the rooms that it may import. "polymath" is the package's own __init__: the names a user sees.
+# "search" is its loop, generators, cutters and ledger; its spaces are a room of their own, because only they see
+# what is being searched.
+DOORS: dict[str, set[str]] = {
+    "spec": set(),
+    "problem": {"spec"},
+    "store": {"spec"},
+    "engine": {"spec"},
+    "model": {"spec", "problem"},
+    "train": {"spec", "problem", "model", "store", "engine"},
+    "search": {"spec", "store", "engine"},
+    "search.spaces": {"spec", "store", "engine", "search", "problem", "model", "train"},
+    "deploy": {"spec", "problem", "model", "store"},
+    "explain": {"spec", "problem", "model", "store"},
+    "predicting": {"spec", "problem", "model", "store", "engine"},
+    "learning": {
+        *("spec", "problem", "model", "store", "engine", "train", "search", "search.spaces", "predicting"),
+        *("deploy", "explain"),
+    },
+    "polymath": {"spec", "problem", "model", "store", "learning", "predicting", "deploy", "explain"},
+    "app": {"spec", "polymath", "learning", "predicting", "deploy", "explain"},
+    "testing": {
+        *("spec", "problem", "model", "store", "engine", "train", "search", "search.spaces", "predicting"),
+        *("learning", "deploy", "explain"),
+    },
+    "__main__": {"app"},
+}
+FOR_NOBODY = {"app": {"__main__"}, "testing": set()}  # room: the only rooms that may import it
+
+
+def room_of(module: str) -> str:
+    """The room of a module by the longest name in the table; its first name where the table has none."""
+    if not module:
+        return "polymath"
+    parts = module.split(".")
+    names = (".".join(parts[:length]) for length in range(len(parts), 0, -1))
+    return next((name for name in names if name in DOORS), parts[0])
+
+
+def test_every_room_is_in_the_table(modules):
+    unknown = sorted({room_of(module.name) for module in modules} - set(DOORS))
+    assert not unknown, f"rooms without a door: {unknown}. Add them to DESIGN.md section 3 and here, or use a room."
+
+
+def test_every_import_goes_through_a_door(modules):
+    wrong = []
+    for module in modules:
+        here = room_of(module.name)
+        for name, line in module.imports:
+            there = room_of(name)
+            if there != here and there not in DOORS.get(here, set()):
+                wrong.append(f"{module}:{line}: {here} may not import {there}")
+    assert not wrong, "\n" + "\n".join(wrong)
+
+
+def test_rooms_import_each_other_in_no_circle(modules):
+    graph: dict[str, set[str]] = {}
+    for module in modules:
+        here = room_of(module.name)
+        graph.setdefault(here, set()).update(room_of(name) for name, _ in module.imports if room_of(name) != here)
+    graphlib.TopologicalSorter(graph).prepare()  # raises CycleError with the circle
+
+
+def test_the_table_itself_is_sound():
+    graphlib.TopologicalSorter(DOORS).prepare()
+    assert {room for allowed in DOORS.values() for room in allowed} <= set(DOORS)
+    for room, allowed in FOR_NOBODY.items():
+        assert {name for name, may in DOORS.items() if room in may} == allowed
+
+
+@pytest.mark.parametrize(
+    ("module", "room"),
+    [
+        ("", "polymath"),
+        ("spec", "spec"),
+        ("model.layers.norm", "model"),
+        ("search.generators.random", "search"),
+        ("search.spaces.path", "search.spaces"),
+        ("cellar.wine", "cellar"),
+    ],
+)
+def test_room_of(module, room):
+    assert room_of(module) == room
