@@ -1,33 +1,42 @@
-"""Adding a part is one new file and one line in its room's list; a file without its line would never be used."""
+"""Adding a part is one new file and one line in its room's list; a part without its line would never be used."""
 
 from __future__ import annotations
 
+import ast
 import importlib
-import inspect
 
 import pytest
 
-# Folder of parts, the module that lists them, the list. Files named _like_this, and what parts share, are no parts.
-LISTS = [("problem.features", "FEATURES"), ("model.layers", "LAYERS")]
-SHARED = {"base", "common", "shared"}
+# Folder of parts, the list in its __init__, the field by which stored JSON names a part.
+LISTS = [("problem.features", "FEATURES", "type"), ("model.layers", "LAYERS", "kind")]
 
 
-def module_of(entry: object) -> str:
-    """Last name of the module that an entry of a list stands for: a dotted name, a class or a module."""
-    if inspect.ismodule(entry):
-        return entry.__name__.rpartition(".")[2]
-    if isinstance(entry, str):
-        return entry.partition(":")[0].rpartition(".")[2]
-    return entry.__module__.rpartition(".")[2]
+def parts_in(text: str, field: str) -> list[str]:
+    """Classes of a source file that stored JSON can name: those that set `field: Literal["..."] = "..."`."""
+    return [
+        node.name
+        for node in ast.walk(ast.parse(text))
+        if isinstance(node, ast.ClassDef)
+        for line in node.body
+        if isinstance(line, ast.AnnAssign)
+        and ast.unparse(line.target) == field
+        and isinstance(line.value, ast.Constant)
+    ]
 
 
-@pytest.mark.parametrize(("room", "name"), LISTS, ids=[name for _, name in LISTS])
-def test_every_file_has_its_line(source, room, name):
+@pytest.mark.parametrize(("room", "name", "field"), LISTS, ids=[name for _, name, _ in LISTS])
+def test_every_part_has_its_line(source, room, name, field):
     folder = source.joinpath(*room.split("."))
     if not (folder / "__init__.py").exists():
         pytest.skip(f"polymath.{room} is not there yet")
-    entries = list(getattr(importlib.import_module(f"polymath.{room}"), name))
-    assert len(entries) == len(set(entries)), f"polymath.{room}.{name} names a part twice"
-    files = {path.stem for path in folder.glob("*.py") if not path.stem.startswith("_")} - SHARED
-    missing = files - {module_of(entry) for entry in entries}
-    assert not missing, f"polymath.{room}.{name} lacks a line for: {sorted(missing)}"
+    listed = [part.__name__ for part in getattr(importlib.import_module(f"polymath.{room}"), name)]
+    written = [part for path in folder.glob("*.py") for part in parts_in(path.read_text(encoding="utf-8"), field)]
+    missing, unknown = sorted(set(written) - set(listed)), sorted(set(listed) - set(written))
+    assert not missing, f"polymath.{room}.{name} lacks a line for {missing}"
+    assert not unknown, f"polymath.{room}.{name} lists {unknown}, which set no {field!r} in a file of that folder"
+    assert len(listed) == len(set(listed)), f"polymath.{room}.{name} names a part twice"
+
+
+def test_parts_in():
+    text = 'class A(Layer):\n    kind: Literal["a"] = "a"\nclass Base:\n    kind: str\nclass Module:\n    pass'
+    assert parts_in(text, "kind") == ["A"]
