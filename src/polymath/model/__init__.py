@@ -1,0 +1,1 @@
+"""What computes: layers, paths of layers, modules built from them, cheap heads. Knows forms; no files, no search."""

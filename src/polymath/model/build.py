@@ -1,0 +1,214 @@
+"""A path -> an `nn.Module`: fresh weights from seeds, stored weights checked and loaded, equal genes computed once."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ..problem.form import Form, Tokens
+from ..spec import printable
+from .path import INPUT, Gene, Path
+
+Weights: TypeAlias = Mapping[str, np.ndarray]
+"""Tensors of one gene by their names in its module."""
+Fetch: TypeAlias = Callable[[str], Weights]
+"""Address of stored weights -> the weights."""
+Value: TypeAlias = Tensor | Tokens
+"""What flows along an edge of a path: the value of a form."""
+
+
+def build(path: Path, ports: Mapping[str, Form], *, fetch: Fetch | None = None, seed: int = 0) -> PathModule:
+    """The module of a path on these ports, on the CPU.
+
+    Genes without an address get fresh weights that depend on `seed` and the gene's name only: another gene in the path
+    changes nothing for this one. Raises ValueError if a gene does not fit its inputs or stored weights do not fit it.
+    """
+    forms = path.forms(ports)
+    modules: list[nn.Module] = []
+    steps: list[_Step] = []
+    done: dict[tuple[str, bool], str] = {}
+    same: dict[str, str] = {}
+    identities = path.identities()
+    fresh: set[str] = set()
+    for gene, inputs in path.walk(ports, forms):
+        module = _module(gene, inputs, fetch=fetch, seed=seed)
+        sources = tuple(same.get(source, source) for source in gene.inputs)
+        if (gene.weights is None and has_tensors(module)) or any(source in fresh for source in sources):
+            fresh.add(gene.name)  # its identity does not tell its weights apart from another's
+        elif (key := (identities[gene.name], gene.frozen)) in done:
+            same[gene.name] = done[key]
+            continue
+        else:
+            done[key] = gene.name
+        steps.append(_Step(gene, sources, len(modules)))
+        modules.append(module)
+    outputs = {output: same.get(name, name) for output, name in path.outputs.items()}
+    return PathModule(modules, steps, outputs=outputs, ports=dict(ports), same=same)
+
+
+def _module(gene: Gene, inputs: list[Form], *, fetch: Fetch | None, seed: int) -> nn.Module:
+    digest = hashlib.sha256(f"{seed}\n{gene.name}".encode()).digest()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(int.from_bytes(digest[:8], "big") >> 1)
+        module = gene.layer.build(*inputs)
+    if gene.weights is not None:
+        if fetch is None:
+            raise ValueError(f"gene {gene.name!r} has stored weights, and there is no store to fetch them from")
+        load_weights(module, fetch(gene.weights), name=gene.name)
+    if gene.frozen:
+        module.requires_grad_(False)
+    return module
+
+
+@dataclass(frozen=True)
+class _Step:
+    """One gene that is computed: where its inputs come from (ports or steps) and its place in the list of modules."""
+
+    gene: Gene
+    sources: tuple[str, ...]
+    index: int
+
+
+class PathModule(nn.Module):
+    """A built path: `forward({port: tensor}) -> {output: raw prediction [B, W]}`.
+
+    While training a raw prediction may be [B, M, W] of M members; the loss is the mean over them. Ports: vectors like
+    `row` float [B, D] with NaN for a missing number and integer codes in category columns; ids [B, T] of tokens,
+    0 = padding; pixels uint8 [B, C, H, W], which stay uint8 up to the first layer. Genes marked frozen take no gradients
+    and always run as when not training.
+    """
+
+    def __init__(
+        self,
+        modules: list[nn.Module],
+        steps: list[_Step],
+        *,
+        outputs: dict[str, str],
+        ports: dict[str, Form],
+        same: dict[str, str],
+    ) -> None:
+        super().__init__()
+        self.genes = nn.ModuleList(modules)
+        self.ports = ports
+        self.outputs = outputs
+        self._steps = steps
+        self._index = {step.gene.name: step.index for step in steps}
+        self._index |= {name: self._index[first] for name, first in same.items()}
+        self.train()
+
+    def forward(self, inputs: Mapping[str, Tensor | Tokens]) -> dict[str, Tensor]:
+        values = self._inputs(inputs)
+        for step in self._steps:
+            values[step.gene.name] = self.genes[step.index](*(values[source] for source in step.sources))
+        return {output: _tensor(values[name]) for output, name in self.outputs.items()}
+
+    def train(self, mode: bool = True) -> PathModule:
+        super().train(mode)
+        for step in self._steps:
+            if step.gene.frozen:
+                self.genes[step.index].eval()
+        return self
+
+    @torch.no_grad()
+    def prepare(self, inputs: Mapping[str, Tensor | Tokens]) -> None:
+        """Shows a sample of training rows to the fresh genes that want one (bin edges, medians), in order."""
+        waiting = {
+            step.index
+            for step in self._steps
+            if step.gene.weights is None and callable(getattr(self.genes[step.index], "prepare", None))
+        }
+        if not waiting:
+            return
+        training = self.training
+        self.eval()
+        values = self._inputs(inputs)
+        for step in self._steps[: max(waiting) + 1]:
+            module, arguments = self.genes[step.index], [values[source] for source in step.sources]
+            if step.index in waiting:
+                module.prepare(*arguments)  # type: ignore[operator]
+            values[step.gene.name] = module(*arguments)
+        self.train(training)
+
+    def module(self, gene: str) -> nn.Module:
+        """The module of a gene; equal genes have one module."""
+        return self.genes[self._index[gene]]
+
+    def weights(self, gene: str) -> dict[str, np.ndarray] | None:
+        """Copies of a gene's tensors by name, to be stored under one address; None if the gene has none."""
+        return get_weights(self.module(gene)) or None
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Tensors of every gene, named `gene/tensor`: a checkpoint."""
+        found = {step.gene.name: get_weights(self.genes[step.index]) for step in self._steps}
+        return {f"{gene}/{name}": tensor for gene, tensors in found.items() for name, tensor in tensors.items()}
+
+    def load(self, state: Weights) -> None:
+        """Takes over a checkpoint made by `state` of an equal path. Raises ValueError if it does not fit."""
+        parts: dict[str, dict[str, np.ndarray]] = {step.gene.name: {} for step in self._steps}
+        for full, tensor in state.items():
+            gene, _, name = full.rpartition("/")
+            if gene not in parts:
+                raise ValueError(f"checkpoint has tensor {printable(full)!r}; the path computes no such gene")
+            parts[gene][name] = tensor
+        for gene, tensors in parts.items():
+            load_weights(self.module(gene), tensors, name=gene)
+
+    def parameters_by_gene(self) -> dict[str, int]:
+        """Number of trained or trainable numbers of each gene that is computed."""
+        return {s.gene.name: sum(p.numel() for p in self.genes[s.index].parameters()) for s in self._steps}
+
+    def _inputs(self, inputs: Mapping[str, Tensor | Tokens]) -> dict[str, Value]:
+        return dict(_port_values(self._steps, self.ports, inputs))
+
+
+def _port_values(
+    steps: list[_Step], ports: Mapping[str, Form], inputs: Mapping[str, Tensor | Tokens]
+) -> Iterator[tuple[str, Value]]:
+    for source in {source for step in steps for source in step.sources if source.startswith(INPUT)}:
+        port = source[len(INPUT) :]
+        if port not in inputs:
+            raise ValueError(f"the path reads port {port!r}, the batch has {sorted(inputs)}")
+        value = inputs[port]
+        if ports[port].kind == "tokens" and not isinstance(value, Tokens):
+            value = Tokens(value, value != 0 if ports[port].vocabulary else value.new_ones(value.shape[:2]).bool())
+        yield source, value
+
+
+def _tensor(value: Value) -> Tensor:
+    assert not isinstance(value, Tokens), "an output comes from a vector or a map"
+    return value
+
+
+def has_tensors(module: nn.Module) -> bool:
+    """Whether a module has anything to store."""
+    return bool(module.state_dict())
+
+
+def get_weights(module: nn.Module) -> dict[str, np.ndarray]:
+    """Copies of a module's stored tensors by name."""
+    return {name: tensor.detach().cpu().numpy().copy() for name, tensor in module.state_dict().items()}
+
+
+def load_weights(module: nn.Module, weights: Weights, *, name: str) -> None:
+    """Copies tensors into a module. Raises ValueError unless names and shapes fit and all numbers are finite."""
+    mine = module.state_dict()
+    if set(mine) != set(weights):
+        missing, other = sorted(set(mine) - set(weights)), sorted(set(weights) - set(mine))
+        raise ValueError(f"weights of gene {name!r} do not fit its layer: missing {missing}, not its own {other}")
+    for tensor_name, tensor in mine.items():
+        array = np.asarray(weights[tensor_name])
+        where = f"tensor {tensor_name!r} of gene {name!r}"
+        if array.shape != tuple(tensor.shape):
+            raise ValueError(f"{where} has shape {array.shape}, its layer wants {tuple(tensor.shape)}")
+        if array.dtype.kind not in "fiub":
+            raise ValueError(f"{where} has type {array.dtype}, which is no number")
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            raise ValueError(f"{where} holds NaN or infinity")
+        with torch.no_grad():
+            tensor.copy_(torch.from_numpy(np.array(array)))  # a copy: arrays from a store are read-only

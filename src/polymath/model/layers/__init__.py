@@ -1,0 +1,68 @@
+"""Layers, one file each. Adding one = a new file + its line in `LAYERS`; from another package = an entry point."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from importlib.metadata import entry_points
+from typing import Any
+
+from ...spec import printable
+from .base import Layer
+from .columns import Columns
+from .concat import Concat
+from .convolution import Convolution
+from .convolution_tokens import ConvolutionTokens
+from .depthwise_stage import DepthwiseStage
+from .embedding import Embedding
+from .ensemble import Ensemble
+from .linear import Linear
+from .members import Members
+from .part import Part
+from .pixels import Pixels
+from .pool_map import PoolMap
+from .pool_tokens import PoolTokens
+from .recurrent import Recurrent
+from .residual_mlp import ResidualMlp
+from .residual_stage import ResidualStage
+from .scale import Scale
+from .transformer import Transformer
+
+LAYERS: tuple[type[Layer], ...] = (
+    Columns,
+    Concat,
+    Convolution,
+    ConvolutionTokens,
+    DepthwiseStage,
+    Embedding,
+    Ensemble,
+    Linear,
+    Members,
+    Part,
+    Pixels,
+    PoolMap,
+    PoolTokens,
+    Recurrent,
+    ResidualMlp,
+    ResidualStage,
+    Scale,
+    Transformer,
+)
+
+
+@cache
+def vocabulary() -> dict[str, type[Layer]]:
+    """Kind -> layer class: the list above and the entry points `polymath.layers` of installed packages."""
+    found: list[type[Layer]] = [*LAYERS, *(point.load() for point in entry_points(group="polymath.layers"))]
+    return {layer.model_fields["kind"].default: layer for layer in found}
+
+
+def parse_layer(description: Mapping[str, Any]) -> Layer:
+    """A layer from its JSON description. Raises ValueError for a kind that is not in the vocabulary."""
+    kind = description.get("kind")
+    if not isinstance(kind, str) or kind not in vocabulary():
+        raise ValueError(f"unknown layer kind {printable(repr(kind))}; known: {', '.join(sorted(vocabulary()))}")
+    return vocabulary()[kind].model_validate(dict(description))
+
+
+__all__ = ["LAYERS", "Layer", "parse_layer", "vocabulary"]
