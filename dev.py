@@ -26,6 +26,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent
 VENV = ROOT / ".venv"
 STAMP = VENV / "polymath.stamp"
+BEGUN = VENV / "polymath.begun"
 BIN = VENV / ("Scripts" if os.name == "nt" else "bin")
 PYTHON = BIN / ("python.exe" if os.name == "nt" else "python")
 CACHES = (".mypy_cache", ".ruff_cache", ".pytest_cache", ".hypothesis", "build", "dist")
@@ -117,15 +118,18 @@ def set_up() -> int:
             return 0
         start = time.monotonic()
         STAMP.unlink(missing_ok=True)
-        if not PYTHON.exists() or venv_version() != sys.version_info[:2]:
+        if BEGUN.exists() or not PYTHON.exists() or venv_version() != sys.version_info[:2]:
             say(f"making .venv with Python {sys.version.split()[0]}")
             if code := quietly([sys.executable, "-m", "venv", "--clear", VENV]):
                 return code
         say("installing Polymath and its tools into .venv (minutes the first time)")
         install = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-        if code := quietly([PYTHON, *install, "-c", ROOT / "constraints.txt", "-e", f"{ROOT}[dev]"]):
+        BEGUN.touch()  # stays where pip was killed: half a package looks whole to the next pip, so .venv is made anew
+        code = quietly([PYTHON, *install, "-c", ROOT / "constraints.txt", "-e", f"{ROOT}[dev]"])
+        BEGUN.unlink()
+        if code:
             return code
-        STAMP.write_text(fingerprint())  # last: an interrupted set-up is completed by the next command
+        STAMP.write_text(fingerprint())
         say(f"ready after {time.monotonic() - start:.0f} s")
     return 0
 
@@ -154,8 +158,9 @@ def venv_version() -> tuple[int, ...]:
 
 @contextlib.contextmanager
 def lock() -> Iterator[None]:
-    """Only one command at a time sets up; the operating system frees the lock even after kill -9."""
+    """Only one command at a time sets up. Pip inherits the lock: where dev.py is killed, it holds until pip is gone."""
     with (ROOT / ".dev.lock").open("a") as file:
+        os.set_inheritable(file.fileno(), True)
         if os.name == "nt":
             import msvcrt
 
@@ -173,7 +178,9 @@ def lock() -> Iterator[None]:
 
 def quietly(command: list[str | Path]) -> int:
     """Run and show the output only where it failed."""
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    done = subprocess.run(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False, close_fds=False
+    )
     if not done.returncode:
         return 0
     print(done.stdout.rstrip(), file=sys.stderr)

@@ -22,13 +22,16 @@ def dev(tmp_path, monkeypatch):
     for name in ("pyproject.toml", "constraints.txt"):
         (tmp_path / name).write_text(name)
     venv = tmp_path / ".venv"
-    for name, value in {"ROOT": tmp_path, "VENV": venv, "STAMP": venv / "stamp", "PYTHON": venv / "python"}.items():
+    paths = {"ROOT": tmp_path, "VENV": venv}
+    paths |= {name: venv / name for name in ("STAMP", "BEGUN", "PYTHON")}
+    for name, value in paths.items():
         monkeypatch.setattr(module, name, value)
     module.ran = []
 
     def quietly(command):
         module.ran.append("venv" if "venv" in command else "pip")
         if "venv" in command:
+            module.BEGUN.unlink(missing_ok=True)  # --clear empties the folder
             make_venv(module, sys.version_info[:2])
         return 0
 
@@ -77,6 +80,19 @@ def test_a_failed_install_is_tried_again(dev, monkeypatch):
         assert dev.set_up() == 1
     assert dev.set_up() == 0
     assert dev.ran == ["pip"]
+
+
+def test_after_a_kill_in_the_middle_the_venv_is_made_anew(dev, monkeypatch):
+    def killed(command):
+        raise SystemExit("killed")
+
+    make_venv(dev, sys.version_info[:2])
+    with monkeypatch.context() as patch:
+        patch.setattr(dev, "quietly", killed)
+        with pytest.raises(SystemExit):
+            dev.set_up()
+    assert dev.set_up() == 0
+    assert dev.ran == ["venv", "pip"]
 
 
 def test_two_at_once_install_once(dev):
