@@ -1,0 +1,431 @@
+"""The catalogue: an index over the records and the volatile state (leases), in SQLite.
+
+Everything here but the leases can be derived again from the records, so a lost or damaged catalogue costs time and no
+knowledge. A row repeats the text of its record and readers check it against the address: SQLite has no checksums.
+Which of several records with one kind and id counts is a pure function of the set of records: the highest fence,
+then the latest written, then the smallest address; and it is hidden if a tombstone names it.
+
+No statement of this file depends on anything a store says: a catalogue whose schema is not exactly ours is set aside.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import re
+import secrets
+import sqlite3
+import threading
+import weakref
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..spec import canonical
+from . import disk, locks
+from .errors import StoreError, from_os, remedy
+from .records import Record
+
+VERSION = 1
+PAGE = 1000
+MAX_LOG_BYTES = 4 << 20
+BUSY_MILLISECONDS = 30_000
+HEAD, TOMBSTONE = "head", "tombstone"
+FIELD = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
+
+SCHEMA = (
+    "CREATE TABLE record(address TEXT PRIMARY KEY, kind TEXT NOT NULL, id TEXT NOT NULL, fence INTEGER NOT NULL, "
+    "written INTEGER NOT NULL, counts INTEGER NOT NULL, text TEXT NOT NULL) WITHOUT ROWID",
+    "CREATE INDEX record_by_kind ON record(kind, counts, written, address)",
+    "CREATE INDEX record_by_id ON record(kind, id)",
+    "CREATE INDEX record_by_time ON record(written)",
+    "CREATE TABLE ref(record TEXT NOT NULL, object TEXT NOT NULL, PRIMARY KEY(record, object)) WITHOUT ROWID",
+    "CREATE INDEX ref_by_object ON ref(object)",
+    "CREATE TABLE object(address TEXT PRIMARY KEY, size INTEGER NOT NULL, verified INTEGER NOT NULL) WITHOUT ROWID",
+    "CREATE TABLE tombstone(target TEXT PRIMARY KEY) WITHOUT ROWID",
+    "CREATE TABLE lease(trial TEXT PRIMARY KEY, fence INTEGER NOT NULL, owner TEXT NOT NULL, boot TEXT NOT NULL, "
+    "process INTEGER NOT NULL, progress INTEGER NOT NULL, held INTEGER NOT NULL) WITHOUT ROWID",
+    "CREATE TABLE meta(key TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID",
+)
+
+PAGE_OF_RECORDS = """
+    SELECT written, address, text FROM record
+    WHERE kind=? AND counts=1 AND (written, address) > (?, ?) AND substr(id, 1, ?) = ? AND NOT EXISTS (
+        SELECT 1 FROM json_each(?) AS wanted WHERE json_extract(text, '$.body.' || wanted.key) IS NOT wanted.value)
+    ORDER BY written, address LIMIT ?"""
+
+
+class Damaged(StoreError):
+    """The catalogue cannot be used and should be built again from the records."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(errno.EILSEQ, what)
+
+    def __str__(self) -> str:
+        return f"The catalogue of the store is damaged: {self.message}. Run `polymath rebuild`; no knowledge is lost."
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """Who works on a trial. `fence` grows with every claim; only the current one may finish."""
+
+    trial: str
+    fence: int
+    owner: str
+    boot: str
+    process: int
+    progress: int
+    held: bool
+
+    @property
+    def alive(self) -> bool:
+        """Whether the process that claimed it may still run (a hung one counts; watch `progress`)."""
+        return self.held and disk.alive(self.boot, self.process)
+
+
+class Catalogue:
+    """One connection per process, made anew after a fork or when the file was replaced. Safe to use from threads."""
+
+    def __init__(self, path: Path | None, *, lock: Path | None = None) -> None:
+        """`path=None` keeps it in memory; without a `lock` it is read only (or private to whoever builds it)."""
+        self.path, self._lock = path, lock
+        self._mutex = threading.RLock()
+        self._connection: sqlite3.Connection | None = None
+        self._file: tuple[int, int] | None = (0, 0)
+        self._writable = lock is not None or path is None
+        if path is not None:
+            _close_before_fork(self)
+
+    # Opening and closing
+
+    def open(self) -> None:
+        """Connect and check that this is our catalogue. Raises Damaged, StoreError."""
+        with self._mutex, _translated():
+            self._connect()
+
+    @classmethod
+    def build(cls, path: Path, records: Iterable[tuple[Record, Mapping[str, int]]]) -> None:
+        """A new catalogue in a new file from all records; complete and durable when this returns."""
+        fresh = cls(path)
+        fresh._writable = True
+        with _translated():
+            fresh._create()
+            with fresh._transaction():
+                fresh.adopt(records)
+            fresh.close()
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            disk.sync(descriptor, path)
+        finally:
+            os.close(descriptor)
+
+    @classmethod
+    def in_memory(cls, records: Iterable[tuple[Record, Mapping[str, int]]]) -> Catalogue:
+        """A catalogue for reading a store whose own one cannot be opened."""
+        fresh = cls(None)
+        fresh._create()
+        with fresh._transaction():
+            fresh.adopt(records)
+        fresh._writable = False
+        return fresh
+
+    def close(self) -> None:
+        """Fold the log into the file and let go. Safe to call twice."""
+        with self._mutex:
+            connection, self._connection = self._connection, None
+            if connection is not None:
+                with locks.held(self._lock) if self._lock else contextlib.nullcontext():
+                    connection.close()
+
+    def _create(self) -> None:
+        connection = self._attach()
+        self._connection = connection
+        for statement in SCHEMA:
+            connection.execute(statement)
+        connection.execute(f"PRAGMA user_version={VERSION}")
+        self._file = self._identity()
+
+    def _attach(self) -> sqlite3.Connection:
+        if self.path is None:
+            address = ":memory:"
+        else:
+            address = f"{self.path.resolve().as_uri()}?mode={'rwc' if self._writable else 'ro'}"
+        connection = sqlite3.connect(address, uri=True, isolation_level=None, check_same_thread=False, timeout=0)
+        connection.execute(f"PRAGMA busy_timeout={BUSY_MILLISECONDS}")
+        for setting in ("trusted_schema=OFF", "cell_size_check=ON", "mmap_size=0", "foreign_keys=ON"):
+            connection.execute(f"PRAGMA {setting}")
+        if self._writable and self.path is not None:
+            connection.execute("PRAGMA journal_mode=WAL")
+            connection.execute("PRAGMA synchronous=FULL")
+            connection.execute("PRAGMA wal_autocheckpoint=0")
+        return connection
+
+    def _connect(self, *, locked: bool = False) -> sqlite3.Connection:
+        """The connection of this process to the file that is there now."""
+        file = self._identity()
+        if self._connection is not None and file == self._file:
+            return self._connection
+        if file is None:
+            raise Damaged("it is not there")
+        with locks.held(self._lock) if self._lock and not locked else contextlib.nullcontext():
+            if self._connection is not None:
+                self._connection.close()
+                self._connection = None
+            connection = self._attach()
+            found = {row[0] for row in connection.execute("SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL")}
+            (version,) = connection.execute("PRAGMA user_version").fetchone()
+        if version > VERSION or found != set(SCHEMA):
+            connection.close()
+            raise Damaged("its tables are not those of this version")
+        self._connection, self._file = connection, file
+        return connection
+
+    def _identity(self) -> tuple[int, int] | None:
+        if self.path is None:
+            return (0, 0)
+        try:
+            state = os.stat(self.path)
+        except FileNotFoundError:
+            return None
+        return (state.st_dev, state.st_ino)
+
+    # Transactions
+
+    @contextlib.contextmanager
+    def transaction(self) -> Iterator[None]:
+        """BEGIN IMMEDIATE under the store's lock ... COMMIT; durable when it ends. Any exception rolls back."""
+        if self._lock is None:
+            raise StoreError(errno.EROFS, "The store was opened for reading only.")
+        with self._mutex, _translated(), locks.held(self._lock):
+            self._connect(locked=True)
+            with self._transaction():
+                yield
+            self._fold()
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[None]:
+        connection = self._connection
+        assert connection is not None
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            connection.execute("COMMIT")
+        except BaseException:
+            # After some I/O errors SQLite has rolled back already.
+            if connection.in_transaction:
+                with contextlib.suppress(sqlite3.Error):
+                    connection.execute("ROLLBACK")
+            raise
+
+    def _fold(self) -> None:
+        """Checkpoint a long log; with readers in the way SQLite leaves it for the next time."""
+        assert self.path is not None and self._connection is not None
+        with contextlib.suppress(FileNotFoundError):
+            if os.stat(f"{self.path}-wal").st_size > MAX_LOG_BYTES:
+                self._connection.execute("PRAGMA busy_timeout=0")
+                self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+                self._connection.execute(f"PRAGMA busy_timeout={BUSY_MILLISECONDS}")
+
+    def _rows(self, statement: str, values: Iterable[Any] = ()) -> list[Any]:
+        with self._mutex, _translated():
+            return self._connect().execute(statement, tuple(values)).fetchall()
+
+    def _change(self, statement: str, values: Iterable[Any] = ()) -> None:
+        connection = self._connection
+        assert connection is not None and connection.in_transaction, "a change outside a transaction"
+        connection.execute(statement, tuple(values))
+
+    # Records
+
+    def adopt(self, records: Iterable[tuple[Record, Mapping[str, int]]]) -> None:
+        """Insert records of old; leases start beyond every fence ever seen, and so does the fence counter."""
+        for record, sizes in records:
+            self.insert(record, sizes=sizes)
+        top = self._rows("SELECT coalesce(max(fence), 0) FROM record")[0][0]
+        if top and top >= self._fence():
+            # Fences handed out and not recorded are unknown here, hence a random start within a new era.
+            self._set_fence(((top >> 32) + 1 << 32) + secrets.randbits(31))
+
+    def insert(self, record: Record, *, sizes: Mapping[str, int]) -> None:
+        """One record with the sizes of all objects it concerns, itself included. Within a transaction."""
+        address, text = record.address, record.text
+        self._change(
+            "INSERT OR REPLACE INTO record VALUES(?, ?, ?, ?, ?, 0, ?)",
+            (address, record.kind, record.id, record.fence, record.written, text),
+        )
+        for object_ in record.refs:
+            self._change("INSERT OR IGNORE INTO ref VALUES(?, ?)", (address, object_))
+        for object_, size in sizes.items():
+            self._change("INSERT OR IGNORE INTO object VALUES(?, ?, 0)", (object_, size))
+        self._recount(record.kind, record.id)
+        target = record.body.get("record") if record.kind == TOMBSTONE else None
+        if isinstance(target, str):
+            self._change("INSERT OR IGNORE INTO tombstone VALUES(?)", (target,))
+            for kind, name in self._rows("SELECT kind, id FROM record WHERE address=?", (target,)):
+                self._recount(kind, name)
+
+    def _recount(self, kind: str, name: str) -> None:
+        self._change(
+            "UPDATE record SET counts = address NOT IN (SELECT target FROM tombstone) AND address = (SELECT address "
+            "FROM record WHERE kind=?1 AND id=?2 ORDER BY fence DESC, written DESC, address LIMIT 1) "
+            "WHERE kind=?1 AND id=?2",
+            (kind, name),
+        )
+
+    def text(self, address: str) -> str | None:
+        """The text of a record as the index has it, or None."""
+        rows = self._rows("SELECT text FROM record WHERE address=?", (address,))
+        return str(rows[0][0]) if rows else None
+
+    def winner(self, kind: str, name: str) -> tuple[str, bool] | None:
+        """The address of the record of that kind and id that counts, and whether it is visible (no tombstone)."""
+        rows = self._rows(
+            "SELECT address, counts FROM record WHERE kind=? AND id=? "
+            "ORDER BY fence DESC, written DESC, address LIMIT 1",
+            (kind, name),
+        )
+        return (rows[0][0], bool(rows[0][1])) if rows else None
+
+    def page(
+        self,
+        kind: str,
+        *,
+        where: Mapping[str, str],
+        after: tuple[int, str],
+        prefix: str = "",
+    ) -> list[tuple[int, str, str]]:
+        """The next visible records of a kind as (written, address, text), in order."""
+        for name in where:
+            if not FIELD.fullmatch(name):
+                raise ValueError(f"{name!r} is not the name of a field that records can be found by.")
+        return self._rows(PAGE_OF_RECORDS, [kind, *after, len(prefix), prefix, canonical(dict(where)), PAGE])
+
+    def visible(self, address: str) -> bool:
+        """Whether no tombstone names this record."""
+        return not self._rows("SELECT 1 FROM tombstone WHERE target=?", (address,))
+
+    def last_written(self) -> int:
+        return int(self._rows("SELECT coalesce(max(written), 0) FROM record")[0][0])
+
+    def addresses(self) -> set[str]:
+        return {row[0] for row in self._rows("SELECT address FROM record")}
+
+    def rows(self, address: str) -> tuple[Any, ...] | None:
+        """Everything the index says about one record, for comparing with the truth."""
+        found = self._rows("SELECT kind, id, fence, written, text FROM record WHERE address=?", (address,))
+        refs = self._rows("SELECT object FROM ref WHERE record=? ORDER BY object", (address,))
+        return (*found[0], tuple(row[0] for row in refs)) if found else None
+
+    def counting(self) -> set[str]:
+        """The addresses of all records that count."""
+        return {row[0] for row in self._rows("SELECT address FROM record WHERE counts=1")}
+
+    def dependents(self, address: str) -> list[tuple[str, str, str]]:
+        """The records that need an object: (kind, id, address)."""
+        return self._rows(
+            "SELECT kind, id, address FROM record JOIN ref ON record=address WHERE object=? ORDER BY kind, id",
+            (address,),
+        )
+
+    # Objects and their checks
+
+    def sizes(self) -> dict[str, tuple[int, int]]:
+        """Size and number of the last check (0: never) of every object that a record names."""
+        return {
+            address: (size, verified)
+            for address, size, verified in self._rows("SELECT address, size, verified FROM object")
+        }
+
+    def mark_verified(self, addresses: Iterable[str]) -> None:
+        """Remember that these were just found good. Opens its own transaction."""
+        with self.transaction():
+            turn = self._rows("SELECT coalesce(max(verified), 0) + 1 FROM object")[0][0]
+            for address in addresses:
+                self._change("UPDATE object SET verified=? WHERE address=?", (turn, address))
+
+    def check(self) -> list[str]:
+        """What SQLite itself finds wrong with its file; nothing if it is sound."""
+        return [row[0] for row in self._rows("PRAGMA quick_check") if row[0] != "ok"]
+
+    # Leases
+
+    def _fence(self) -> int:
+        rows = self._rows("SELECT value FROM meta WHERE key='fence'")
+        return int(rows[0][0]) if rows else 0
+
+    def _set_fence(self, value: int) -> None:
+        self._change("INSERT OR REPLACE INTO meta VALUES('fence', ?)", (value,))
+
+    def next_fence(self) -> int:
+        """A number above every one handed out before. Within a transaction."""
+        fence = self._fence() + 1
+        self._set_fence(fence)
+        return fence
+
+    def leases(self, trial: str | None = None) -> list[Lease]:
+        """The lease of one trial, or all that are held."""
+        if trial is None:
+            rows = self._rows("SELECT * FROM lease WHERE held ORDER BY trial")
+        else:
+            rows = self._rows("SELECT * FROM lease WHERE trial=?", (trial,))
+        return [Lease(row[0], row[1], row[2], row[3], row[4], row[5], bool(row[6])) for row in rows]
+
+    def put_lease(self, lease: Lease) -> None:
+        """Within a transaction."""
+        self._change(
+            "INSERT OR REPLACE INTO lease VALUES(?, ?, ?, ?, ?, ?, ?)",
+            (lease.trial, lease.fence, lease.owner, lease.boot, lease.process, lease.progress, lease.held),
+        )
+
+
+@contextlib.contextmanager
+def _translated() -> Iterator[None]:
+    """SQLite's errors as ours."""
+    numbers = {
+        "SQLITE_FULL": errno.ENOSPC,
+        "SQLITE_BUSY": errno.EBUSY,
+        "SQLITE_LOCKED": errno.EBUSY,
+        "SQLITE_READONLY": errno.EROFS,
+        "SQLITE_CANTOPEN": errno.EACCES,
+        "SQLITE_NOMEM": errno.ENOMEM,
+        "SQLITE_IOERR": errno.EIO,
+    }
+    try:
+        yield
+    except sqlite3.DatabaseError as error:
+        name = "_".join((getattr(error, "sqlite_errorname", None) or "SQLITE_CORRUPT").split("_")[:2])
+        if name in ("SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_ERROR"):
+            raise Damaged(str(error)) from error
+        number = numbers.get(name, errno.EIO)
+        raise StoreError(number, f"The catalogue of the store: {error}. {remedy(number)}".rstrip()) from error
+    except StoreError:
+        raise
+    except OSError as error:
+        raise from_os(error, "The catalogue of the store") from error
+
+
+def _close_before_fork(catalogue: Catalogue) -> None:
+    """Let no connection cross a fork: SQLite's locks do not, and the child would believe it holds them.
+
+    The child closes its copy while no statement is under way (the mutex is taken around the fork) and connects anew.
+    """
+    weak = weakref.ref(catalogue)
+
+    def before() -> None:
+        if (mine := weak()) is not None:
+            mine._mutex.acquire()
+
+    def in_parent() -> None:
+        if (mine := weak()) is not None:
+            mine._mutex.release()
+
+    def in_child() -> None:
+        if (mine := weak()) is not None:
+            connection, mine._connection = mine._connection, None
+            if connection is not None:
+                connection.close()
+            mine._mutex.release()
+
+    os.register_at_fork(before=before, after_in_parent=in_parent, after_in_child=in_child)

@@ -1,0 +1,124 @@
+"""The few system calls a durable write is made of, in one place, so that tests can make any of them fail.
+
+Nothing here knows what is written. Every function raises plain `OSError`; `objects` turns it into `StoreError`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TypeAlias
+
+from .errors import SyncFailed
+
+Buffer: TypeAlias = bytes | bytearray | memoryview
+
+
+def create(path: Path) -> int:
+    """A new file that nobody else has; its descriptor."""
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o444)
+
+
+def write(descriptor: int, data: memoryview) -> int:
+    """Write as much as the system takes at once; how many bytes."""
+    return os.write(descriptor, data)
+
+
+def fsync(descriptor: int) -> None:
+    """Wait until the disk has what was written."""
+    os.fsync(descriptor)
+
+
+def rename(source: Path, target: Path) -> None:
+    """Give a file another name in one step."""
+    os.rename(source, target)
+
+
+def unlink(path: Path) -> None:
+    """Remove a file."""
+    os.unlink(path)
+
+
+def sync(descriptor: int, what: Path) -> None:
+    """fsync, whose failure is never retried: after it the page cache may claim to be clean while the data is gone."""
+    try:
+        fsync(descriptor)
+    except OSError as error:
+        raise SyncFailed(
+            error.errno or 5,
+            f"Could not make {what} durable: {error.strerror}. "
+            "The store takes no more writes: check the disk, reopen it and run `polymath verify`.",
+        ) from error
+
+
+def sync_directory(path: Path) -> None:
+    """Make the names in a directory durable."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        sync(descriptor, path)
+    finally:
+        os.close(descriptor)
+
+
+def write_durable(path: Path, chunks: Iterable[Buffer]) -> None:
+    """A new file with these bytes, on the disk when this returns; after an error there is no file."""
+    descriptor = create(path)
+    try:
+        try:
+            for chunk in chunks:
+                rest = memoryview(chunk).cast("B")
+                while rest:
+                    rest = rest[write(descriptor, rest) :]
+            sync(descriptor, path)
+        finally:
+            os.close(descriptor)
+    except BaseException:
+        unlink_if_there(path)
+        raise
+
+
+def unlink_if_there(path: Path) -> None:
+    """Remove a file that another process may have removed already."""
+    with contextlib.suppress(FileNotFoundError):
+        unlink(path)
+
+
+def boot_identity() -> str:
+    """A name of this boot of this machine: process numbers mean something only within it."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip().replace("-", "")[:12]
+    except OSError:
+        return "unknown"
+
+
+def temporary(folder: Path) -> Path:
+    """A fresh name in `folder` that says whose it is (boot, process) so that leftovers can be told from live files."""
+    return folder / f"{boot_identity()}.{os.getpid()}.{secrets.token_hex(8)}"
+
+
+def alive(boot: str, process: int) -> bool:
+    """Whether that process may still run. Unknown is taken as yes only within this boot."""
+    if boot != boot_identity():
+        return False
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def sweep(folder: Path) -> int:
+    """Remove temporary files of processes that are gone; how many. Files of unknown making are left alone."""
+    removed = 0
+    for path in list(folder.iterdir()) if folder.is_dir() else []:
+        boot, _, rest = path.name.partition(".")
+        process = rest.partition(".")[0]
+        if process.isdigit() and not alive(boot, int(process)):
+            unlink_if_there(path)
+            removed += 1
+    return removed

@@ -1,0 +1,56 @@
+"""One lock per store around every write transaction and checkpoint of the catalogue.
+
+SQLite before 3.51.3 can corrupt a write-ahead log when several processes write and checkpoint at once; this lock rules
+that out with any version. The kernel drops it when its holder dies.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from .errors import StoreError, from_os
+
+PATIENCE_SECONDS = 60.0  # a write transaction takes milliseconds; only a stopped process holds the lock this long
+
+
+@contextlib.contextmanager
+def held(path: Path, *, patience_seconds: float = PATIENCE_SECONDS) -> Iterator[None]:
+    """Hold the lock. A fresh descriptor each time, so that threads, forks and processes exclude one another alike."""
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    except OSError as error:
+        raise from_os(error, f"Locking {path}") from error
+    try:
+        _wait(descriptor, path, patience_seconds)
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, str(os.getpid()).encode(), 0)
+        try:
+            yield
+        finally:
+            fcntl.flock(descriptor, fcntl.LOCK_UN)
+    finally:
+        os.close(descriptor)
+
+
+def _wait(descriptor: int, path: Path, patience_seconds: float) -> None:
+    deadline, pause = time.monotonic() + patience_seconds, 0.0005
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                holder = os.pread(descriptor, 20, 0).decode("ascii", "replace")
+                raise StoreError(
+                    errno.EBUSY,
+                    f"Process {holder or 'unknown'} has held the lock of {path.parent.parent} for "
+                    f"{patience_seconds:.0f} s. If it hangs, end it; nothing that was finished is lost.",
+                ) from None
+            time.sleep(pause)
+            pause = min(pause * 1.5, 0.01)

@@ -1,0 +1,173 @@
+"""Immutable bytes under their SHA-256: `root/ab/<64 hexadecimal digits>`.
+
+One `Folder` is one such tree. Its few methods (put, read, size, addresses, remove) are all the store asks of a place
+for bytes, so that another kind of place can stand in for it. It knows neither records nor tensors.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import re
+import secrets
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+from . import disk
+from .disk import Buffer
+from .errors import StoreError, SyncFailed, corrupt, from_os, missing
+
+ADDRESS = re.compile(r"[0-9a-f]{64}", re.ASCII)
+
+
+def checked(address: str) -> str:
+    """`address` itself, if it is one. Raises ValueError: no other text ever becomes part of a path."""
+    if not isinstance(address, str) or not ADDRESS.fullmatch(address):
+        raise ValueError(f"{address!r} is not an address: expected 64 hexadecimal digits.")
+    return address
+
+
+def address_of(chunks: Iterable[Buffer]) -> str:
+    """The address of the bytes of all chunks in a row."""
+    digest = hashlib.sha256()
+    for chunk in chunks:
+        digest.update(chunk)
+    return digest.hexdigest()
+
+
+class Folder:
+    """Content-addressed files in a local directory, durable when `put` returns.
+
+    The hash of an object is checked the first time this process reads it and again whenever the file has changed since.
+    """
+
+    def __init__(self, root: Path, *, temporary: Path, quarantine: Path) -> None:
+        self.root, self._temporary, self._quarantine = root, temporary, quarantine
+        self.failed: SyncFailed | None = None
+        self._settled: set[Path] = set()
+        self._seen: dict[str, tuple[int, int, int]] = {}
+
+    def path(self, address: str) -> Path:
+        return self.root / checked(address)[:2] / address
+
+    def put(self, chunks: Sequence[Buffer]) -> str:
+        """Store the bytes of all chunks as one object; its address."""
+        address = address_of(chunks)
+        self.put_all({address: chunks})
+        return address
+
+    def put_all(self, objects: Mapping[str, Sequence[Buffer]]) -> None:
+        """Store several objects, each durable when this returns; every directory is synced once."""
+        if self.failed is not None:
+            raise self.failed
+        try:
+            for address, chunks in objects.items():
+                if not self._holds(address, sum(memoryview(chunk).nbytes for chunk in chunks)):
+                    self._write(address, chunks)
+            # Also after a hit: whoever wrote the file may not have come to this line yet.
+            for directory in {self.path(address).parent for address in objects}:
+                disk.sync_directory(directory)
+        except SyncFailed as error:
+            self.failed = error
+            raise
+        except StoreError:
+            raise
+        except OSError as error:
+            raise from_os(error, f"Writing to {self.root}") from error
+
+    def _write(self, address: str, chunks: Sequence[Buffer]) -> None:
+        target = self.path(address)
+        self._settle(target.parent)
+        source = disk.temporary(self._temporary)
+        disk.write_durable(source, chunks)
+        try:
+            disk.rename(source, target)
+        except BaseException:
+            disk.unlink_if_there(source)
+            raise
+
+    def _settle(self, directory: Path) -> None:
+        """Make sure `directory` exists durably; another process may have made it and not synced its parent yet."""
+        if directory not in self._settled:
+            directory.mkdir(parents=True, exist_ok=True)
+            disk.sync_directory(directory.parent)
+            self._settled.add(directory)
+
+    def _holds(self, address: str, size: int) -> bool:
+        """Whether a good copy is there already. A damaged one is set aside, so that the new bytes heal the store."""
+        if self.size(address) is None:
+            return False
+        try:
+            good = len(self.read(address)) == size
+        except StoreError:
+            good = False
+        if not good:
+            self.set_aside(address)
+        else:
+            self._settle(self.path(address).parent)
+        return good
+
+    def set_aside(self, address: str) -> None:
+        """Move a damaged object to the quarantine, where nothing reads it and nothing deletes it."""
+        self._seen.pop(address, None)
+        self._quarantine.mkdir(exist_ok=True)
+        disk.rename(self.path(address), self._quarantine / f"{address}.{secrets.token_hex(4)}")
+
+    def read(self, address: str) -> bytearray:
+        """The bytes of an object, checked. Raises MissingObject, CorruptObject, StoreError."""
+        try:
+            with open(self.path(address), "rb", buffering=0) as file:
+                state = os.fstat(file.fileno())
+                data = bytearray(state.st_size)
+                view, filled = memoryview(data), 0
+                while filled < len(data) and (count := file.readinto(view[filled:])):
+                    filled += count
+        except FileNotFoundError:
+            raise missing(address) from None
+        except OSError as error:
+            raise from_os(error, f"Reading object {address}") from error
+        stamp = (state.st_ino, state.st_mtime_ns, state.st_size)
+        if self._seen.get(address) != stamp:
+            if filled != len(data) or hashlib.sha256(data).hexdigest() != address:
+                raise corrupt(address, "its bytes do not hash to its address")
+            self._seen[address] = stamp
+        return data
+
+    def forget_checks(self) -> None:
+        """Hash everything again at the next read, as a full verify must."""
+        self._seen.clear()
+
+    def size(self, address: str) -> int | None:
+        """Bytes of an object, or None if it is not here."""
+        try:
+            return os.stat(self.path(address)).st_size
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise from_os(error, f"Looking for object {address}") from error
+
+    def addresses(self) -> Iterator[str]:
+        """Every address here, in order; files with other names are none of ours."""
+        try:
+            fans = sorted(entry.name for entry in os.scandir(self.root) if len(entry.name) == 2)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise from_os(error, f"Listing {self.root}") from error
+        for fan in fans:
+            try:
+                names = sorted(os.listdir(self.root / fan))
+            except OSError as error:
+                if error.errno == errno.ENOTDIR:
+                    continue
+                raise from_os(error, f"Listing {self.root / fan}") from error
+            yield from (name for name in names if name[:2] == fan and ADDRESS.fullmatch(name))
+
+    def remove(self, address: str) -> None:
+        """Take an object away that nobody names; not an error if it is gone already."""
+        self._seen.pop(address, None)
+        try:
+            disk.unlink_if_there(self.path(address))
+        except OSError as error:
+            raise from_os(error, f"Removing object {address}") from error

@@ -1,0 +1,169 @@
+"""Where a store may live: its FORMAT file, and the file systems it refuses."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import re
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..spec import BadInput, canonical, loads
+from . import disk
+from .errors import StoreError, from_os
+
+FORMAT = 1
+HASH = "sha256"
+MOUNTS = Path("/proc/self/mountinfo")
+# SQLite's write-ahead log needs memory shared between all its users; these file systems span hosts or emulate it badly.
+NETWORK = {
+    "nfs",
+    "nfs4",
+    "cifs",
+    "smb2",
+    "smb3",
+    "smbfs",
+    "ncpfs",
+    "afs",
+    "9p",
+    "virtiofs",
+    "vboxsf",
+    "ceph",
+    "lustre",
+    "gpfs",
+    "glusterfs",
+    "beegfs",
+    "orangefs",
+    "pvfs2",
+    "davfs",
+    "ocfs2",
+    "gfs2",
+    "fuse.sshfs",
+    "fuse.s3fs",
+    "fuse.glusterfs",
+    "fuse.ceph",
+    "fuse.rclone",
+    "fuse.gcsfuse",
+    "fuse.goofys",
+    "fuse.blobfuse2",
+    "fuse.mount-s3",
+    "fuse.juicefs",
+    "fuse.davfs2",
+    "fuse.grpcfuse",
+    "fuse.osxfs",
+    "fuse.vmhgfs-fuse",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Format:
+    """What FORMAT says: the number of the layout and the name of this store, given once at random."""
+
+    number: int
+    store: str
+
+
+def settle(path: Path, *, create: bool, mounts: Path = MOUNTS) -> Format:
+    """Check that `path` is a store this version reads, or make it one. Raises BadInput, StoreError."""
+    refuse_network(path, mounts=mounts)
+    try:
+        found = _read(path)
+        if found is None:
+            if not create:
+                raise BadInput("there is no store here", file=path, remedy="Learn a task first, or name another store.")
+            found = _create(path)
+        return found
+    except (NotADirectoryError, FileExistsError):
+        raise BadInput("is not a folder", file=path, remedy="Name a folder for the store.") from None
+    except PermissionError:
+        raise BadInput("this user may not open the store", file=path, remedy="Change its permissions.") from None
+    except StoreError:
+        raise
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENAMETOOLONG):
+            raise BadInput("cannot be opened", file=path, remedy="Name another folder for the store.") from None
+        raise from_os(error, f"Opening the store {path}") from error
+
+
+def refuse_network(path: Path, *, mounts: Path = MOUNTS) -> None:
+    """Raise BadInput if `path` lies on a file system that several hosts share."""
+    kind = filesystem(path, mounts=mounts)
+    if kind in NETWORK:
+        raise BadInput(
+            f"lies on a network file system ({kind}), where a store cannot be kept safe",
+            file=path,
+            remedy="Keep the store on a local disk and copy it when it is closed.",
+        )
+
+
+def filesystem(path: Path, *, mounts: Path = MOUNTS) -> str | None:
+    """The type of the file system that holds `path`, or None where the system does not say."""
+    try:
+        lines = mounts.read_text(errors="surrogateescape").splitlines()
+    except OSError:
+        return None
+    real = os.path.realpath(path)
+    best, kind = "", None
+    for line in lines:
+        left, _, right = line.partition(" - ")
+        fields, tail = left.split(" "), right.split(" ")
+        if len(fields) < 5 or not tail[0]:
+            continue
+        point = re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), fields[4])
+        inside = real == point or real.startswith(point.rstrip("/") + "/")
+        # The last of several mounts on one point is the one that is seen.
+        if inside and len(point) >= len(best):
+            best, kind = point, tail[0]
+    return kind
+
+
+def _read(path: Path) -> Format | None:
+    """The FORMAT of a store; None if there is nothing here yet. Raises BadInput, OSError."""
+    # Listed before FORMAT is looked for: a store being made by another process has FORMAT before anything else.
+    others = [name for name in os.listdir(path) if not name.startswith(".FORMAT")] if path.exists() else []
+    try:
+        with open(path / "FORMAT", "rb") as file:
+            text = file.read(4096)
+    except FileNotFoundError:
+        if others:
+            raise BadInput(
+                "is a folder with other things in it, not a store", file=path, remedy="Name an empty or a new folder."
+            ) from None
+        return None
+    try:
+        plain = loads(text)
+        number, digest, store = plain["format"], plain["hash"], plain["store"]
+    except (ValueError, TypeError, KeyError, RecursionError):
+        raise BadInput("is damaged", file=path / "FORMAT", remedy="Copy it back from a backup.") from None
+    if type(number) is not int or number > FORMAT or number < 1 or digest != HASH:
+        raise BadInput(
+            f"the store has a format this version does not know; it reads format {FORMAT} with {HASH}",
+            file=path,
+            value=number,
+            remedy="Use a newer version of Polymath.",
+        )
+    return Format(number=number, store=str(store))
+
+
+def _create(path: Path) -> Format:
+    """Write FORMAT, the one file that makes a folder a store; several processes may try at once."""
+    missing = [folder for folder in (path, *path.parents) if not folder.exists()]
+    path.mkdir(parents=True, exist_ok=True)
+    for folder in reversed(missing):
+        disk.sync_directory(folder.parent)
+    lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        found = _read(path)
+        if found is None:
+            found = Format(number=FORMAT, store=uuid.uuid4().hex)
+            text = canonical({"format": FORMAT, "hash": HASH, "store": found.store}) + "\n"
+            fresh = path / f".FORMAT.{uuid.uuid4().hex}"
+            disk.write_durable(fresh, [text.encode()])
+            disk.rename(fresh, path / "FORMAT")
+            disk.sync_directory(path)
+        return found
+    finally:
+        os.close(lock)
