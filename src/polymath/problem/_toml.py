@@ -8,7 +8,7 @@ from typing import Any
 
 
 def text(data: Mapping[str, Any]) -> str:
-    """TOML of plain data: values first, then tables, then lists of tables. None is left out, as TOML has no word for it."""
+    """TOML of plain data: values first, then tables and lists of tables. None, which TOML cannot say, is left out."""
     lines = [
         f"{_key(name)} = {_value(value)}" for name, value in data.items() if not _is_table(value) and value is not None
     ]

@@ -42,8 +42,8 @@ class Dataset:
     folder: Path
     digest: str
     problem: Problem
-    """Measured on all rows that are not for testing, validation rows too: only scaling and vocabularies come from it, and one
-    measure for all folds lets the arrays be written once."""
+    """Measured on all rows that are not for testing, validation rows too: only scales and vocabularies come from it,
+    and one measure for all folds lets the arrays be written once."""
     inputs: dict[str, np.ndarray]
     targets: dict[str, np.ndarray]
     folds: np.ndarray

@@ -2,12 +2,14 @@
 
 Axes: B examples, D width, T tokens, C channels, H height, W width in pixels. Values at run time:
 
-| form     | tensor                                                                                      |
-|----------|---------------------------------------------------------------------------------------------|
-| `vector` | float [B, D]; a column with `categories[d]` = n > 0 holds codes 0..n-1 (0 = missing/unknown), a number column may hold NaN = missing |
-| `tokens` | `Tokens(values [B, T, D], mask [B, T])`; with `vocabulary` > 0 values are integer ids [B, T], 0 = padding |
-| `map`    | [B, C, H, W], float; at a port uint8 0..255                                                   |
-| `graph`  | reserved: comes with molecules                                                               |
+| form     | tensor                                                                                  |
+|----------|-----------------------------------------------------------------------------------------|
+| `vector` | float [B, D]. A column with `categories[d]` = n > 0 holds codes 0..n-1 (0 = missing or  |
+|          | unknown); a number column (`categories[d]` = 0, or no categories) may hold NaN = missing |
+| `tokens` | `Tokens(values [B, T, D], mask [B, T])`; with `vocabulary` > 0 values are integer ids    |
+|          | [B, T], 0 = padding                                                                     |
+| `map`    | [B, C, H, W], float; at a port uint8 0..255                                             |
+| `graph`  | reserved: comes with molecules                                                          |
 """
 
 from __future__ import annotations
@@ -44,12 +46,15 @@ class Tokens(NamedTuple):
 
 
 def vector(width: int, *, categories: tuple[int, ...] = ()) -> Form:
+    """Form of float [B, width]."""
     return Form(kind="vector", width=width, categories=categories)
 
 
 def tokens(length: int, *, width: int = 0, vocabulary: int = 0) -> Form:
+    """Form of up to `length` tokens: vectors of `width`, or ids below `vocabulary`."""
     return Form(kind="tokens", width=width, size=(length,), vocabulary=vocabulary)
 
 
 def pixels(channels: int, height: int, width: int) -> Form:
+    """Form of [B, channels, height, width]."""
     return Form(kind="map", width=channels, size=(height, width))

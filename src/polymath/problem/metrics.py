@@ -1,7 +1,7 @@
 """Scores by name, and the one number that the search makes large.
 
 All functions take complete cases (the features leave rows with missing targets out) and give NaN where a score is not
-defined for the rows at hand. They are numpy, not scikit-learn, because they run after every rung and scikit-learn's checks
+defined for the rows at hand. They are numpy, not scikit-learn, because they run after every rung and scikit-learn's own checks
 cost more than the arithmetic; `tests/problem/test_metrics.py` holds them equal to scikit-learn.
 """
 
@@ -58,7 +58,7 @@ def category_scores(logits: np.ndarray, target: np.ndarray) -> dict[str, float]:
 
 
 def category_auc(probability: np.ndarray, target: np.ndarray) -> float:
-    """Area under the receiver operating characteristic: of class 1 for two classes, else the mean of one against rest."""
+    """Area under the receiver operating characteristic: of class 1 of two, else the mean of each against the rest."""
     classes = [1] if probability.shape[1] == 2 else range(probability.shape[1])
     areas = [binary_auc(probability[:, k], target == k) for k in classes]
     known = [area for area in areas if not math.isnan(area)]
@@ -108,7 +108,7 @@ def average_precision(score: np.ndarray, positive: np.ndarray) -> float:
 def score(problem: Problem, scores: Mapping[str, Mapping[str, float]]) -> float:
     """One number, higher is better, from `scores[output][metric]`.
 
-    With one output it is the metric itself, its sign turned where lower is better. Several outputs have metrics in different
+    With one output it is the metric itself, its sign turned where lower is better. Several outputs have different
     units, so each counts by its skill: 0 for the best constant, 1 for a perfect answer, linear in the metric between
     (1 - rmse / rmse of the constant; (accuracy - constant) / (1 - constant)), not below -1 so that one hopeless output
     does not drown the others; the score is the mean skill. NaN, for a metric not defined, counts as the worst.

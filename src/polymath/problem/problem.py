@@ -34,7 +34,7 @@ class Ignored(Spec):
 
 
 class Split(Spec):
-    """How rows are divided into a test part and folds for validation. "auto" is stratified or random, as the output allows."""
+    """How rows are divided into a test part and folds for validation. "auto": stratified where an output allows it."""
 
     kind: Literal["auto", "random", "stratified", "group", "time", "given"] = "auto"
     column: str | None = None
@@ -73,7 +73,7 @@ class Problem(Spec):
     split: Split = Split()
     weights: str | None = None
     """Column that says how much each row counts in training."""
-    constants: dict[str, dict[str, float]] = {}
+    constants: dict[str, dict[str, float]] = Field(default_factory=dict)
     """Measured: output -> metric -> score of the best constant answer."""
 
     @field_validator("inputs", "outputs", mode="before")
@@ -234,7 +234,7 @@ class Problem(Spec):
         return {feature.name: feature.encode_target(table[feature.name]) for feature in self.outputs}
 
     def encode_weights(self, table: pa.Table) -> Encoded | None:
-        """Weights of rows, float32 [N]; None if all count the same. A weight that is no positive number spoils its row."""
+        """Weights of rows, float32 [N]; None if all count the same. A weight must be a positive number."""
         if self.weights is None:
             return None
         found, _ = numbers(table[self.weights])

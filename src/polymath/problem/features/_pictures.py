@@ -60,7 +60,7 @@ class NoPicture(ValueError):
 
 
 def raw_pictures(values: pa.ChunkedArray | pa.Array, *, from_file: bool) -> Raw:
-    """The column as things to decode. Text where no files are meant, and other types, stay what they are: no pictures."""
+    """The column as things to decode. Text where no files are meant is no picture."""
     array = values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values
     if isinstance(array, pa.ChunkedArray):
         return Raw([item for chunk in array.chunks for item in raw_pictures(chunk, from_file=from_file).items])
@@ -101,7 +101,7 @@ def _from_lists(array: pa.Array) -> Raw:
 
 
 def _with_range(items: list[np.ndarray | None], values: np.ndarray) -> Raw:
-    """Bytes are 0..255; other whole or real numbers are stretched from their range, 0 staying black where it is the least."""
+    """Bytes are 0..255; other numbers are stretched: the least becomes black, the largest white."""
     if values.dtype == np.uint8 or not values.size:
         return Raw(items)
     finite = values[np.isfinite(values)]
@@ -154,7 +154,7 @@ def decode(raw: Raw, sizes: Sizes, *, low: float, high: float) -> tuple[np.ndarr
 
 @contextmanager
 def _pool() -> Iterator[ThreadPoolExecutor]:
-    """Threads for decoding (Pillow lets go of the interpreter while it works); its warnings are our reasons, not noise."""
+    """Threads for decoding: Pillow lets go of the interpreter while it works. Its warnings are our reasons, not noise."""
     with warnings.catch_warnings(), ThreadPoolExecutor(os.cpu_count() or 1) as pool:
         warnings.simplefilter("ignore")
         yield pool
@@ -269,8 +269,9 @@ def as_png(pixels: np.ndarray) -> bytes:
 def image_hashes(pictures: np.ndarray) -> np.ndarray:
     """A uint64 per picture [N, C, H, W] that re-encoding, resizing and small changes of light seldom alter.
 
-    Equal numbers = near-duplicates; 0 = no picture (all zeros). It is the difference hash (N. Krawetz 2013): the picture as 8 x 9 grey areas, one bit
-    per neighbouring pair. A picture that is nearly flat has no such bits and gets a hash of its very bytes.
+    Equal numbers = near-duplicates; 0 = no picture (all zeros). It is the difference hash (N. Krawetz 2013): the picture
+    as 8 x 9 grey areas, one bit per neighbouring pair. A picture that is nearly flat has no such bits and gets a hash of
+    its very bytes.
     """
     result = np.empty(len(pictures), dtype=np.uint64)
     weights = np.uint64(1) << np.arange(64, dtype=np.uint64)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import numpy as np
 from pydantic import Field
@@ -61,7 +61,7 @@ class Feature(Spec):
     can_be_input: ClassVar[bool] = True
     can_be_output: ClassVar[bool] = False
     encoded_once: ClassVar[bool] = False
-    """True: `encode` is slow and depends only on what `sized` settles, so its result is kept apart from folds and statistics."""
+    """True: `encode` is slow and needs only what `sized` settles: its result is kept apart from folds and statistics."""
     averaged: ClassVar[Literal["values", "categories", "labels"]] = "values"
     """What `combine` averages: raw values, softmax probabilities, or sigmoid probabilities."""
 
@@ -71,7 +71,7 @@ class Feature(Spec):
 
     @abstractmethod
     def measure(self, values: pa.ChunkedArray, *, as_output: bool = False) -> Feature:
-        """This feature with statistics of `values` (training rows only). Raises BadInput when nothing can be learned."""
+        """This feature with statistics of `values` (never test rows). Raises BadInput when nothing can be learned."""
 
     def sized(self, values: pa.ChunkedArray) -> Self:
         """This feature with its form settled, where `encoded_once`. May be asked with all rows, test rows too."""
@@ -84,11 +84,11 @@ class Feature(Spec):
     # As input ----------------------------------------------------------------------------------------------------
     @property
     def form(self) -> Form:
-        """Form of `encode`. Vector forms of all features are joined into the port `row`; others are ports of their own."""
+        """Form of `encode`. Vector forms of all features are joined into port `row`; others are ports of their own."""
         raise TypeError(f"{type(self).__name__} cannot be an input")
 
     def encode(self, values: pa.ChunkedArray) -> Encoded:
-        """Rows as the array behind `form` ([N, D] float32, [N, T] unsigned ids, [N, C, H, W] uint8). Never fails on bad values."""
+        """Rows as the array of `form`: [N, D] float32, [N, T] unsigned ids or [N, C, H, W] uint8. Bad values never raise."""
         raise TypeError(f"{type(self).__name__} cannot be an input")
 
     # As output ---------------------------------------------------------------------------------------------------
@@ -98,7 +98,7 @@ class Feature(Spec):
         raise TypeError(f"{type(self).__name__} cannot be an output")
 
     def encode_target(self, values: pa.ChunkedArray) -> Encoded:
-        """Targets as an array: numbers float32 [N] (NaN = missing), categories int64 [N] (-1), labels uint8 [N, W] (255).
+        """Targets: numbers float32 [N] (NaN = missing), categories int64 [N] (-1 = missing), labels uint8 [N, W] (255).
 
         `loss`, `constant` and `scores` leave missing ones out.
         """
@@ -134,7 +134,7 @@ class Feature(Spec):
         return {}
 
     def decode(self, prediction: np.ndarray, calibration: Mapping[str, Any]) -> list[dict[str, Json]]:
-        """One dictionary per row, at least `value`; for categories also `probabilities`, for numbers `low` and `high`."""
+        """One dictionary per row with at least `value`; categories add `probabilities`, numbers `low` and `high`."""
         raise TypeError(f"{type(self).__name__} cannot be an output")
 
     # For the contract kit ----------------------------------------------------------------------------------------

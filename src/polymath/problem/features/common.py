@@ -35,10 +35,12 @@ def _large(kind: pa.DataType) -> pa.DataType:
 
 
 def is_text(kind: pa.DataType) -> bool:
+    """Whether a column holds strings."""
     return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
 
 
 def is_number(kind: pa.DataType) -> bool:
+    """Whether a column holds numbers."""
     return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind))
 
 
@@ -95,7 +97,7 @@ def _numbers_from_text(array: pa.Array) -> tuple[np.ndarray, tuple[BadValue, ...
 
 
 def coded(values: pa.ChunkedArray | pa.Array) -> tuple[np.ndarray, list[Any]]:
-    """Index of each row's value among the distinct ones (-1 = missing), and the distinct values in order of appearance."""
+    """Index of each row's value among the distinct ones (-1 = missing), and those in order of appearance."""
     array = flat(values)
     if pa.types.is_null(array.type):
         return np.full(len(array), -1, dtype=np.int64), []

@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     import torch
 
 FAR = 1e6
-"""Standardised values are cut here: their squares still fit float32, and no training row lies a million deviations off."""
+"""Standardised values are cut here: their squares still fit float32, and no training row lies that far off."""
 
 
 class Number(Feature):
-    """A quantity. Input: float32 [N, 1], standardised, NaN = missing. Target: float32 [N], standardised, NaN = missing."""
+    """A quantity. Input: float32 [N, 1], target: float32 [N]; both standardised, NaN = missing."""
 
     type: Literal["number"] = "number"
     objective: Literal["squared", "huber"] = "squared"
@@ -106,7 +106,7 @@ class Number(Feature):
         return np.average(np.stack(predictions), axis=0, weights=weights).astype(np.float32)
 
     def calibrate(self, prediction: np.ndarray, target: np.ndarray) -> dict[str, Json]:
-        """Split-conformal half width: the residual that `level` of unseen rows stay below (Lei et al. 2018, 1604.04173)."""
+        """Split-conformal half width: the residual that `level` of new rows stay below (Lei et al. 2018, 1604.04173)."""
         known = self.known(target)
         residuals = np.sort(np.abs(prediction.reshape(-1)[known].astype(np.float64) - target.reshape(-1)[known]))
         if not len(residuals):
