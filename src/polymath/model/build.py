@@ -80,8 +80,8 @@ class PathModule(nn.Module):
 
     While training a raw prediction may be [B, M, W] of M members; the loss is the mean over them. Ports: vectors like
     `row` float [B, D] with NaN for a missing number and integer codes in category columns; ids [B, T] of tokens,
-    0 = padding; pixels uint8 [B, C, H, W], which stay uint8 up to the first layer. Genes marked frozen take no gradients
-    and always run as when not training.
+    0 = padding; pixels uint8 [B, C, H, W], which stay uint8 up to the first layer. Genes marked frozen take no
+    gradients and always run as when not training.
     """
 
     def __init__(

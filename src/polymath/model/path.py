@@ -70,7 +70,7 @@ class Path(Spec):
         return tuple(sorted(used))
 
     def giving(self, outputs: Mapping[str, str]) -> Path:
-        """The part of this path that is needed for these outputs (output -> gene): a prefix, or one output of several."""
+        """The part of this path that gives these outputs (output -> gene): a prefix, or some of the outputs."""
         needed = set(outputs.values())
         for gene in reversed(self.genes):
             if gene.name in needed:

@@ -19,6 +19,8 @@ from .ensemble import Ensemble
 from .linear import Linear
 from .members import Members
 from .part import Part
+from .periodic import Periodic
+from .piecewise import Piecewise
 from .pixels import Pixels
 from .pool_map import PoolMap
 from .pool_tokens import PoolTokens
@@ -39,6 +41,8 @@ LAYERS: tuple[type[Layer], ...] = (
     Linear,
     Members,
     Part,
+    Periodic,
+    Piecewise,
     Pixels,
     PoolMap,
     PoolTokens,

@@ -19,9 +19,9 @@ Combine = Literal["values", "categories", "labels"]
 class Ensemble(Layer):
     """Weighted mean of raw predictions [B, W] of equal width -> [B, W].
 
-    `combine` says what is averaged: "values" the raw predictions themselves; "categories" the probabilities of a softmax
-    (gives their logarithm); "labels" the probabilities of W sigmoids (gives their logit). Weights are made to sum to one;
-    without weights all count alike. Part of the description, for they are few (Caruana et al. 2004 picks them).
+    `combine` says what is averaged: "values" the raw predictions themselves; "categories" the probabilities of a
+    softmax (gives their logarithm); "labels" the probabilities of W sigmoids (gives their logit). Weights are made to
+    sum to one; without weights all count alike. They are few, so they are part of the description.
     """
 
     kind: Literal["ensemble"] = "ensemble"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Literal
 
 import torch
@@ -15,9 +16,9 @@ from .base import Activation, Layer, activation
 class Members(Layer):
     """Vector [B, D] -> raw prediction [B, width] of `members` MLPs with common weights; last gene before an output.
 
-    Each member scales the inputs and outputs of every common linear map by vectors of its own and has its own biases and
-    head: TabM (Gorishniy, Kotelnikov, Babenko 2025, arXiv:2410.24210). While training it gives [B, M, width], and the loss
-    is the mean over members; otherwise the mean of the raw predictions.
+    Each member scales the inputs and outputs of every common linear map by vectors of its own and has its own biases
+    and head: TabM (Gorishniy, Kotelnikov, Babenko 2025, arXiv:2410.24210). While training it gives [B, M, width], and
+    the loss is the mean over members; otherwise the mean of the raw predictions.
     """
 
     kind: Literal["members"] = "members"
@@ -38,7 +39,7 @@ class Members(Layer):
 
     def work(self, *inputs: Form) -> float:
         sizes = [inputs[0].width, *[self.hidden] * self.blocks]
-        shared = sum(a * b + a + b for a, b in zip(sizes, sizes[1:], strict=False))
+        shared = sum(a * b + a + b for a, b in pairwise(sizes))
         return float(self.members * (shared + self.hidden * self.width))
 
 
@@ -47,7 +48,7 @@ class _Members(nn.Module):
         super().__init__()
         sizes = [width, *[layer.hidden] * layer.blocks]
         maps: list[nn.Module] = []
-        for depth, (before, after) in enumerate(zip(sizes, sizes[1:], strict=False)):
+        for depth, (before, after) in enumerate(pairwise(sizes)):
             maps += [_Shared(layer.members, before, after, first=depth == 0), activation(layer.activation)]
             if layer.dropout:
                 maps.append(nn.Dropout(layer.dropout))
