@@ -1,0 +1,387 @@
+"""CSV, TSV and their kin: found out delimiter, header and encoding; every bad line counted, never fatal.
+
+The file is read twice, in batches: once to see what each column holds, once to convert. So the types are those of the
+whole file, and at no time is there more in memory than the table and a few megabytes of text.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import itertools
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv as arrow_csv
+
+from ...spec import BadInput
+from . import streams, values
+from .rows import Tally
+
+DELIMITERS = (",", "\t", ";", "|")
+NO_DELIMITER = "\x1f"  # a file of one column: a character that no text holds
+MOST_COLUMNS = 20_000
+"""More columns than this is a table lying on its side; a description of the problem could not be read by anyone."""
+MOST_LINES_OF_A_ROW = 1_000
+"""A quote that is still open after so many lines was never meant as one."""
+BLOCK_BYTES = 1 << 22
+BAD_SHARE = 0.5
+
+NUL = "holds a NUL byte"
+UNDECODABLE = "holds bytes that are not valid text"
+OPEN_QUOTE = "a quote is opened and never closed"
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Some rows as strings, and the number of each row in the file."""
+
+    table: pa.RecordBatch
+    numbers: np.ndarray
+
+
+@dataclass(frozen=True)
+class Delimited:
+    """How a file of delimited values is to be read."""
+
+    path: Path
+    encoding: str
+    delimiter: str
+    names: tuple[str, ...]
+    has_header: bool
+    has_nul: bool = False
+    careful: bool = False
+    """Read by the slow reader, which recovers from quotes that are never closed."""
+
+    def batches(self, tally: Tally) -> Iterator[Batch]:
+        """All usable rows as strings with null for missing. Rows that cannot be used go to `tally`."""
+        damaged = self.encoding == "utf-8-damaged"
+        with streams.open_text(self.path, "utf-8" if self.encoding == "utf-8" else self.codec) as stream:
+            for batch in self._careful(stream, tally) if self.careful else self._quick(stream, tally):
+                kept = batch
+                if self.has_nul:
+                    kept = self._without(kept, "\0", NUL, tally)
+                if damaged:
+                    kept = self._without(kept, streams.DAMAGED, UNDECODABLE, tally)
+                yield kept
+
+    @property
+    def codec(self) -> str:
+        """Python's name of the encoding."""
+        return "utf-8" if self.encoding == "utf-8-damaged" else self.encoding
+
+    def _quick(self, stream: streams.Utf8, tally: Tally) -> Iterator[Batch]:
+        bad: list[int] = []
+        header = int(self.has_header)
+
+        def skip(row: arrow_csv.InvalidRow) -> str:
+            if row.text.count("\n") > MOST_LINES_OF_A_ROW or (row.text.startswith('"') and "\n" in row.text):
+                return "error"  # an exception would not get through pyarrow
+            bad.append(row.number - header)
+            tally.row(self.path, row.number - header, ragged(row.actual_columns, row.expected_columns), row.text)
+            return "skip"
+
+        reader = arrow_csv.open_csv(
+            pa.PythonFile(stream, mode="r"),
+            read_options=arrow_csv.ReadOptions(
+                use_threads=False,
+                block_size=BLOCK_BYTES,
+                column_names=list(self.names),
+                skip_rows_after_names=header,
+            ),
+            parse_options=arrow_csv.ParseOptions(
+                delimiter=self.delimiter, newlines_in_values=True, invalid_row_handler=skip
+            ),
+            convert_options=arrow_csv.ConvertOptions(
+                column_types=dict.fromkeys(self.names, pa.string()),
+                null_values=list(values.MISSING),
+                strings_can_be_null=True,
+            ),
+        )
+        next_number, used = 1, 0
+        for table in reader:
+            new = bad[used:]
+            last = next_number + table.num_rows + sum(n >= next_number for n in new)
+            numbers = np.arange(next_number, last)
+            if new:
+                numbers = numbers[~np.isin(numbers, new)]
+            numbers = numbers[: table.num_rows]
+            if table.num_rows:
+                next_number = int(numbers[-1]) + 1
+                used += sum(n < next_number for n in new)
+                yield Batch(table, numbers)
+
+    def _careful(self, stream: streams.Utf8, tally: Tally) -> Iterator[Batch]:
+        missing = set(values.MISSING)
+        kept: list[list[str | None]] = []
+        numbers: list[int] = []
+        records = self._records(stream)
+        for number, (record, text) in enumerate(records, start=1 - self.has_header):
+            if number < 1:
+                continue
+            if record is None or len(record) != len(self.names):
+                reason = OPEN_QUOTE if record is None else ragged(len(record), len(self.names))
+                tally.row(self.path, number, reason, text)
+                continue
+            kept.append([None if cell in missing else cell for cell in record])
+            numbers.append(number)
+            if len(kept) == 10_000:
+                yield self._batch(kept, numbers)
+                kept, numbers = [], []
+        if kept:
+            yield self._batch(kept, numbers)
+
+    def _batch(self, rows: list[list[str | None]], numbers: list[int]) -> Batch:
+        columns = [pa.array(column, pa.string()) for column in zip(*rows, strict=True)]
+        return Batch(pa.record_batch(columns, names=list(self.names)), np.array(numbers))
+
+    def _records(self, stream: streams.Utf8) -> Iterator[tuple[list[str] | None, str]]:
+        """Cells and text of each record; None for a line whose quote never closes."""
+        lines = io.TextIOWrapper(io.BufferedReader(Raw(stream)), encoding="utf-8", errors="replace", newline="")
+        waiting: list[str] = []
+        source = iter(lines)
+        again: list[str] = []
+        while True:
+            line = again.pop() if again else next(source, None)
+            if line is not None and not waiting and not line.strip("\r\n"):
+                continue
+            if line is not None:
+                waiting.append(line)
+            if not waiting:
+                return
+            open_quote = sum(part.count('"') for part in waiting) % 2 == 1
+            if open_quote and line is not None and len(waiting) < MOST_LINES_OF_A_ROW:
+                continue
+            if open_quote:  # the first line is bad or holds a stray quote; the others get a second chance
+                again.extend(reversed(waiting[1:]))
+                waiting = waiting[:1]
+            found = [record for record in csv.reader(waiting, delimiter=self.delimiter) if record]
+            if len(waiting) > 1 and any(len(record) != len(self.names) for record in found):
+                again.extend(reversed(waiting[1:]))  # these lines do not belong together
+                waiting, open_quote = waiting[:1], True
+                found = list(csv.reader(waiting, delimiter=self.delimiter))
+            text = "".join(waiting)
+            if open_quote and (text.startswith('"') or f'{self.delimiter}"' in text):
+                yield None, text
+            else:
+                yield from ((record, text) for record in found)
+            waiting = []
+
+    def _without(self, batch: Batch, mark: str, reason: str, tally: Tally) -> Batch:
+        marked = np.zeros(batch.table.num_rows, dtype=bool)
+        for column in batch.table.columns:
+            found = pc.fill_null(pc.match_substring(column, mark), False)
+            marked |= found.to_numpy(zero_copy_only=False)
+        if not marked.any():
+            return batch
+        for i in np.flatnonzero(marked):
+            cells = batch.table.slice(i, 1).to_pylist()[0].values()
+            text = next(cell for cell in cells if cell is not None and mark in cell)
+            tally.row(self.path, int(batch.numbers[i]), reason, text)
+        return Batch(batch.table.filter(pa.array(~marked)), batch.numbers[~marked])
+
+
+class Raw(io.RawIOBase):
+    """Utf8 as a raw stream of Python's own."""
+
+    def __init__(self, stream: streams.Utf8) -> None:
+        self.stream, self.rest = stream, b""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        data = self.rest or self.stream.read(1 << 16)
+        taken = min(len(data), len(buffer))
+        buffer[:taken], self.rest = data[:taken], data[taken:]
+        return taken
+
+
+def ragged(found: int, expected: int) -> str:
+    """The reason for a line with the wrong number of cells."""
+    return f"has {found} values where the header has {expected}"
+
+
+def describe(path: Path, tally: Tally) -> Delimited:
+    """Find out how `path` is written. Raises BadInput when it holds no table."""
+    encoding = streams.find_encoding(path)
+    if encoding == "latin-1":
+        tally.note(f"{path.name} is not valid UTF-8 and was read as latin-1; save it as UTF-8 if accents look wrong.")
+    elif encoding.startswith("utf-16"):
+        tally.note(f"{path.name} was read as UTF-16.")
+    codec = "utf-8" if encoding == "utf-8-damaged" else encoding
+    with streams.open_text(path, codec) as stream:
+        head = b""
+        while len(head) < streams.SAMPLE_BYTES and (data := stream.read(1 << 16)):
+            head += data
+        whole = not stream.read(1)
+    text = head.decode("utf-8", "ignore")
+    if not whole and "\n" in text:
+        text = text[: text.rindex("\n") + 1]
+    if not text.strip("\r\n\t ,;|\0"):
+        raise BadInput("the file is empty", file=path, remedy="Give a file with a header line and data rows.")
+    delimiter = find_delimiter(text, prefer="\t" if ".tsv" in path.name.lower() else ",")
+    first = records(text, delimiter, 1_000)
+    has_header = is_header(first)
+    if not has_header:
+        tally.note(f"{path.name} seems to have no header line, so its columns are called 'column 1', 'column 2', ...")
+    width = len(first[0])
+    if width > MOST_COLUMNS:
+        raise BadInput(
+            f"the table has {width:,} columns; at most {MOST_COLUMNS:,} can be handled",
+            file=path,
+            remedy="Keep the columns that matter, or turn the table on its side if rows and columns are swapped.",
+        )
+    names = clean_names(first[0] if has_header else [""] * width, path)
+    return Delimited(path, encoding, delimiter, names, has_header, has_nul=holds_nul(path, codec))
+
+
+def holds_nul(path: Path, codec: str) -> bool:
+    """Whether a NUL character is anywhere in the file."""
+    with streams.open_text(path, codec) as stream:
+        return any(b"\0" in data for data in iter(lambda: stream.read(1 << 22), b""))
+
+
+def records(text: str, delimiter: str, most: int) -> list[list[str]]:
+    """The first records of a text, blank lines left out."""
+    old = csv.field_size_limit(max(len(text), 131_072))
+    try:
+        rows = csv.reader(io.StringIO(text.replace("\0", ""), newline=""), delimiter=delimiter)
+        return list(itertools.islice((row for row in rows if row), most))
+    finally:
+        csv.field_size_limit(old)
+
+
+def find_delimiter(text: str, *, prefer: str) -> str:
+    """The delimiter that gives most rows the width of the first, and more than one column."""
+    best, best_share = NO_DELIMITER, 0.0
+    for delimiter in sorted(DELIMITERS, key=lambda d: d != prefer):
+        found = records(text, delimiter, 100)
+        width = len(found[0])
+        if width < 2:
+            continue
+        share = sum(len(row) == width for row in found) / len(found)
+        if share > best_share + 0.1 or (share >= best_share and width > len(records(text, best, 1)[0])):
+            best, best_share = delimiter, share
+    return best
+
+
+def is_header(rows: list[list[str]]) -> bool:
+    """Whether the first row names the columns: it holds no numbers above numbers, and its words do not come again."""
+    head, body = rows[0], rows[1:]
+    if not body:
+        return True
+    for position, name in enumerate(head):
+        cells = [row[position].strip() for row in body if len(row) == len(head)]
+        cells = [cell for cell in cells if cell not in values.MISSING]
+        if not cells or name.strip() in values.MISSING:
+            continue
+        numbers = sum(is_number(cell) for cell in cells)
+        if is_number(name) and numbers > 0.9 * len(cells):
+            return False
+        if not is_number(name) and numbers > 0.9 * len(cells):
+            return True
+    repeated = sum(name in {row[i] for row in body if len(row) == len(head)} for i, name in enumerate(head))
+    return repeated == 0 or head in body
+
+
+def is_number(text: str) -> bool:
+    """Whether a cell reads as a number."""
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return "_" not in text
+
+
+def clean_names(names: list[str], path: Path | None) -> tuple[str, ...]:
+    """Column names: trimmed, empty ones called after their position. Raises BadInput when one comes twice."""
+    cleaned = [" ".join(name.split()) or f"column {i}" for i, name in enumerate(names, start=1)]
+    seen: dict[str, int] = {}
+    for position, name in enumerate(cleaned, start=1):
+        if name in seen:
+            raise BadInput(
+                f"the header names columns {seen[name]} and {position} alike",
+                file=path,
+                column=name,
+                remedy="Rename one of them.",
+            )
+        seen[name] = position
+    return tuple(cleaned)
+
+
+Sink = Callable[[pa.RecordBatch], None]
+
+
+@dataclass(frozen=True)
+class Converted:
+    """A table, and the row numbers of its rows in the file."""
+
+    batches: list[pa.RecordBatch]
+    schema: pa.Schema
+    numbers: np.ndarray
+
+
+def read_delimited(path: Path, tally: Tally, *, sink: Callable[[pa.Schema], Sink] | None = None) -> Converted:
+    """Read a file of delimited values. With `sink`, batches go there instead of into memory.
+
+    Raises BadInput when more than half of the rows cannot be used.
+    """
+    how = describe(path, tally)
+    try:
+        looks, num_rows, seen = look(how)
+    except pa.ArrowInvalid:  # a quote that is never closed, in most cases
+        how = Delimited(**{**vars(how), "careful": True})
+        looks, num_rows, seen = look(how)
+    num_bad = sum(seen.rows.values())
+    if num_bad > BAD_SHARE * (num_bad + num_rows):
+        first = seen.entries[0]
+        raise BadInput(
+            f"{num_bad:,} of {num_bad + num_rows:,} rows cannot be used; the first one {first.reason}",
+            file=path,
+            row=first.row,
+            value=first.value,
+            remedy=f"Check that {how.delimiter!r} is what separates the values and that values with it are quoted.",
+        )
+    if num_rows == 0:
+        raise BadInput("the file has a header but no rows", file=path, remedy="Add data rows.")
+    tally.add(seen)
+    kinds = [one.kind() for one in looks]
+    schema = pa.schema([(name, kind.type) for name, kind in zip(how.names, kinds, strict=True)])
+    put = sink(schema) if sink else None
+    batches: list[pa.RecordBatch] = []
+    numbers: list[np.ndarray] = []
+    for batch in how.batches(Tally()):
+        arrays = []
+        for name, kind, column in zip(how.names, kinds, batch.table.columns, strict=True):
+            array, odd = values.convert(column, kind)
+            for i in odd:
+                tally.value(path, int(batch.numbers[i]), name, column[int(i)].as_py(), not_a(kind.type))
+            arrays.append(array)
+        converted = pa.record_batch(arrays, schema=schema)
+        if put:
+            put(converted)
+        else:
+            batches.append(converted)
+        numbers.append(batch.numbers)
+    return Converted(batches, schema, np.concatenate(numbers))
+
+
+def look(how: Delimited) -> tuple[list[values.Look], int, Tally]:
+    """First pass: what each column holds, how many rows there are, which cannot be used."""
+    looks = [values.Look(decimal_comma=how.delimiter == ";") for _ in how.names]
+    num_rows, tally = 0, Tally()
+    for batch in how.batches(tally):
+        num_rows += len(batch.numbers)
+        for one, column in zip(looks, batch.table.columns, strict=True):
+            one.update(column)
+    return looks, num_rows, tally
+
+
+def not_a(kind: pa.DataType) -> str:
+    """The reason for a value that does not fit its column."""
+    return "not a date" if pa.types.is_timestamp(kind) else "not a finite number"

@@ -1,0 +1,167 @@
+"""What a column of strings holds: numbers, truth values, dates or words; and the words that mean "missing".
+
+Used where a format carries no types (CSV, JSON). Only ISO dates are parsed here; other ways of writing dates stay
+strings, because which way it is must be measured on training rows and then kept.
+"""
+
+from __future__ import annotations
+
+import datetime
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+MISSING = (
+    *("", "NA", "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan", "-nan", "NaT"),
+    *("null", "NULL", "Null", "None", "?", "-"),
+)
+"""Cells that mean "missing", whatever the column holds."""
+
+NUMBER = r"^[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?$"
+COMMA_NUMBER = r"^[-+]?\d+,\d+$"
+ZERO_PADDED = r"^[-+]?0\d"
+ISO_DATE = (
+    r"^[1-9]\d{3}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])"
+    r"([T ]([01]\d|2[0-3]):[0-5]\d(:[0-5]\d(\.\d{1,9})?)?( ?(Z|[+-]\d{2}:?\d{2}))?)?$"
+)
+MOSTLY = 0.95
+"""A column stays numeric (or dates) while at least this share of its values is; the rest counts as missing."""
+ENOUGH = 20
+"""Fewer values than this must all agree."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What a column of strings is to become."""
+
+    type: pa.DataType
+    decimal_comma: bool = False
+    zoned: bool = False
+
+
+class Look:
+    """Looks at the chunks of one column of strings, then says what the column holds."""
+
+    def __init__(self, *, decimal_comma: bool = False) -> None:
+        self.may_be_comma, self.commas = decimal_comma, 0
+        self.seen = self.numbers = self.truths = self.dates = 0
+        self.fractions = self.padded = self.zoned = self.is_text = False
+
+    def update(self, chunk: pa.Array) -> None:
+        """Count what one chunk of strings holds; missing words are null already."""
+        num_values = len(chunk) - chunk.null_count
+        self.seen += num_values
+        if self.is_text or num_values == 0:
+            return
+        if self.dates == 0 and self.truths == 0:
+            self.numbers += self._count_numbers(chunk, num_values)
+        if self.numbers == 0 and self.dates == 0:
+            self.truths += count(pc.is_in(pc.utf8_lower(chunk), value_set=pa.array(["true", "false"])))
+        if self.numbers == 0 and self.truths == 0:
+            matched = pc.match_substring_regex(chunk, ISO_DATE)
+            self.dates += count(matched)
+            if self.dates and not self.zoned:
+                self.zoned = bool(pc.any(pc.match_substring_regex(chunk, r"\d(Z| ?[+-]\d{2}:?\d{2})$")).as_py())
+        most = max(self.numbers, self.truths, self.dates)
+        self.is_text = self.seen >= 1_000 and most < self.seen / 2
+
+    def _count_numbers(self, chunk: pa.Array, num_values: int) -> int:
+        if not self.padded and not self.fractions:
+            self.padded = bool(pc.any(pc.match_substring_regex(chunk, ZERO_PADDED)).as_py()) and not bool(
+                pc.any(pc.match_substring(chunk, ".")).as_py()
+            )
+        for kind in (pa.int64(), pa.float64()):
+            try:
+                pc.cast(chunk, kind)
+            except pa.ArrowInvalid:
+                self.fractions = True
+            else:
+                return num_values
+        trimmed = pc.utf8_trim_whitespace(chunk)
+        matched = count(pc.match_substring_regex(trimmed, NUMBER))
+        if self.may_be_comma:
+            commas = count(pc.match_substring_regex(trimmed, COMMA_NUMBER))
+            self.commas += commas
+            matched += commas
+        return matched
+
+    def kind(self) -> Kind:
+        """The decision; string where nothing else fits."""
+        needed = self.seen if self.seen < ENOUGH else MOSTLY * self.seen
+        if self.seen == 0 or self.is_text:
+            return Kind(pa.string())
+        if self.numbers >= needed:
+            if self.padded and not self.fractions:
+                return Kind(pa.string())  # 00501 is a code: leading zeros mean something
+            number = pa.float64() if self.fractions or self.numbers < self.seen else pa.int64()
+            return Kind(number, decimal_comma=self.commas > 0)
+        if self.truths == self.seen:
+            return Kind(pa.bool_())
+        if self.dates >= needed:
+            return Kind(pa.timestamp("us"), zoned=self.zoned)
+        return Kind(pa.string())
+
+
+def count(mask: pa.Array) -> int:
+    """How many are true."""
+    return int(pc.sum(mask).as_py() or 0)
+
+
+def convert(chunk: pa.Array, kind: Kind) -> tuple[pa.Array, np.ndarray]:
+    """Strings as values of `kind`, and the positions of those that were not missing but are now."""
+    try:
+        result = quick(chunk, kind)
+    except pa.ArrowInvalid:
+        result = careful(chunk, kind)
+    if pa.types.is_floating(result.type):
+        result = pc.if_else(pc.is_finite(result), result, pa.scalar(None, result.type))
+    if result.null_count == chunk.null_count:
+        return result, np.empty(0, dtype=np.int64)
+    lost = pc.and_(pc.is_valid(chunk), pc.is_null(result))
+    return result, np.flatnonzero(lost.to_numpy(zero_copy_only=False))
+
+
+def quick(chunk: pa.Array, kind: Kind) -> pa.Array:
+    """Cast of a chunk in which every value is in order. Raises pa.ArrowInvalid otherwise."""
+    if pa.types.is_string(kind.type):
+        return chunk
+    if kind.decimal_comma:
+        chunk = pc.replace_substring(chunk, ",", ".")
+    if pa.types.is_timestamp(kind.type):
+        if kind.zoned or not pc.all(pc.match_substring_regex(chunk, ISO_DATE), min_count=0).as_py():
+            raise pa.ArrowInvalid("not all are plain ISO dates")
+        return pc.cast(chunk, kind.type)
+    if pa.types.is_boolean(kind.type):
+        return pc.equal(pc.utf8_lower(chunk), "true")
+    return pc.cast(chunk, kind.type)
+
+
+def careful(chunk: pa.Array, kind: Kind) -> pa.Array:
+    """Values that cannot be read become null."""
+    trimmed = pc.utf8_trim_whitespace(chunk)
+    if pa.types.is_timestamp(kind.type):
+        return pa.array([iso_date(text) for text in trimmed.to_pylist()], kind.type)
+    if kind.decimal_comma:
+        trimmed = pc.if_else(
+            pc.match_substring_regex(trimmed, COMMA_NUMBER), pc.replace_substring(trimmed, ",", "."), trimmed
+        )
+    number = pc.match_substring_regex(trimmed, NUMBER)
+    return pc.cast(pc.cast(pc.if_else(number, trimmed, pa.scalar(None, pa.string())), pa.float64()), kind.type)
+
+
+def iso_date(text: str | None) -> datetime.datetime | None:
+    """A date of the years 1000 to 9999, zone removed (UTC); None for anything else."""
+    if text is None or text.startswith("0"):
+        return None
+    try:
+        moment = datetime.datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return moment if moment.tzinfo is None else moment.astimezone(datetime.UTC).replace(tzinfo=None)
+
+
+def blank_missing(chunk: pa.Array) -> pa.Array:
+    """Strings with the missing words as null."""
+    return pc.if_else(pc.is_in(chunk, value_set=pa.array(MISSING)), pa.scalar(None, chunk.type), chunk)
