@@ -24,9 +24,8 @@ def embedded(layer: Layer, inputs: tuple[Form, ...]) -> Form:
     """The single input of `layer`, tokens that are vectors already. Raises ValueError for ids and for anything else."""
     (form,) = layer.take(inputs, "tokens")
     if form.vocabulary:
-        raise ValueError(
-            f"{type(layer).model_fields['kind'].default} takes tokens that are vectors, got {form}; embed them first"
-        )
+        name = type(layer).model_fields["kind"].default
+        raise ValueError(f"{name} takes tokens that are vectors, got {form}; embed them first (layer 'embedding')")
     return form
 
 
@@ -53,24 +52,23 @@ class ConvolutionNorm(nn.Sequential):
         super().__init__(*parts, *([in_place(act)] if act else []))
 
     def start_at_zero(self) -> None:
-        """Make this the last part of a residual block that begins as the identity (Goyal et al. 2017, arXiv 1706.02677)."""
+        """Let the residual block it ends begin as the identity (Goyal et al. 2017, arXiv:1706.02677)."""
         norm = self[1]
         assert isinstance(norm, MapNorm)
         nn.init.zeros_(norm.weight)
 
 
 class SqueezeExcite(nn.Module):
-    """Scale each channel by a gate computed from the mean over all pixels (Hu et al. 2018, arXiv 1709.01507)."""
+    """Scale each channel by a gate computed from the mean over all pixels (Hu et al. 2018, arXiv:1709.01507)."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
         hidden = max(8, width // 8)
-        self.gate = nn.Sequential(
-            nn.Linear(width, hidden), nn.ReLU(inplace=True), nn.Linear(hidden, width), nn.Sigmoid()
-        )
+        self.narrow, self.widen = nn.Linear(width, hidden), nn.Linear(hidden, width)
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
-        return x_BCHW * self.gate(x_BCHW.mean((2, 3)))[:, :, None, None]
+        gate_BC: Tensor = self.widen(self.narrow(x_BCHW.mean((2, 3))).relu()).sigmoid()
+        return x_BCHW * gate_BC[:, :, None, None]
 
 
 def halved(size: tuple[int, ...]) -> tuple[int, ...]:
@@ -84,7 +82,7 @@ def masked(values_BTD: Tensor, mask_BT: Tensor) -> Tensor:
 
 
 def attendable(mask_BT: Tensor) -> Tensor:
-    """The mask as keys for attention: an example without any token may attend to its first place, as softmax over nothing is NaN."""
+    """The mask as keys for attention; an example without tokens attends to its first place (no NaN)."""
     empty_B1 = ~mask_BT.any(1, keepdim=True)
     first_BT = torch.zeros_like(mask_BT)
     first_BT[:, :1] = True

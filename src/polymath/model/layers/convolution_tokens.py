@@ -14,7 +14,7 @@ from .base import Activation, Layer
 
 
 class ConvolutionTokens(Layer):
-    """tokens -> tokens: `width` filters of each of `sizes` side by side (Kim 2014, arXiv 1408.5882).
+    """tokens -> tokens: `width` filters of each of `sizes` side by side (Kim 2014, arXiv:1408.5882).
 
     `keep`: the tokens that came in stand beside the filters', so that a pool sees single words and phrases.
     """

@@ -16,8 +16,8 @@ from .base import Activation, Layer
 class DepthwiseStage(Layer):
     """An entry convolution that changes the width, then `blocks` residual blocks with a depthwise convolution.
 
-    `order`: `inverted` = widen, depthwise, narrow (Sandler et al. 2018, arXiv 1801.04381); `first` = depthwise, widen, narrow
-    (Liu et al. 2022, arXiv 2201.03545, with batch norm in place of layer norm: it costs nothing once trained).
+    `order`: `inverted` = widen, depthwise, narrow (Sandler et al. 2018, arXiv:1801.04381); `first` = depthwise, widen,
+    narrow (Liu et al. 2022, arXiv:2201.03545, with batch norm in place of layer norm).
     """
 
     kind: Literal["depthwise_stage"] = "depthwise_stage"

@@ -16,8 +16,8 @@ from .base import Layer
 class Embedding(Layer):
     """tokens of ids -> tokens of `width`, at most the first `length` of them (0 = all).
 
-    Id 0 is padding and embeds to zeros. `positions`: `learned` adds a vector per place; a transformer with rotary positions
-    and recurrent or convolution layers need none.
+    Id 0 is padding and embeds to zeros. `positions`: `learned` adds a vector per place; a transformer with rotary
+    positions and recurrent or convolution layers need none.
     """
 
     kind: Literal["embedding"] = "embedding"
@@ -45,8 +45,7 @@ class _Embedding(nn.Module):
         super().__init__()
         self.length = length
         self.table = nn.Embedding(vocabulary, layer.width, padding_idx=0)
-        # Deviation 1 / sqrt(D): a mean over few tokens then has the scale of a fresh linear layer's input noise, and rare
-        # words do not drown frequent ones.
+        # Vectors of length 1, not sqrt(D): words never seen in training then add little to a mean.
         nn.init.normal_(self.table.weight, std=layer.width**-0.5)
         self.places = nn.Parameter(torch.zeros(length, layer.width)) if layer.positions == "learned" else None
         self.dropout = nn.Dropout(layer.dropout)

@@ -12,7 +12,10 @@ from .base import Layer
 
 
 class Pixels(Layer):
-    """The first layer of every image path. Mean and deviation come from training rows and are stored with the weights."""
+    """map of bytes -> map of numbers with mean 0 and deviation 1: the first layer of every image path.
+
+    Mean and deviation per channel come from a sample of training rows and are stored with the weights.
+    """
 
     kind: Literal["pixels"] = "pixels"
 

@@ -15,7 +15,7 @@ How = Literal["mean", "max", "mean_max", "attention", "last"]
 
 
 class PoolTokens(Layer):
-    """Pool over the tokens that are there: mean, maximum, both joined, mean weighted by learned attention, or the last one.
+    """Pool over the tokens that are there: mean, maximum, both, mean weighted by learned attention, or the last.
 
     An example without tokens gives zeros.
     """

@@ -14,7 +14,10 @@ from .base import Layer
 
 
 class Recurrent(Layer):
-    """tokens -> tokens of `width` (twice that when `both_ways`): `depth` cells on top of each other, residual where widths agree."""
+    """tokens -> tokens of `width`, twice that when `both_ways`.
+
+    `depth` cells stand on top of each other, with residual connections where widths agree.
+    """
 
     kind: Literal["recurrent"] = "recurrent"
     width: int = Field(ge=1, le=8192)
@@ -53,7 +56,7 @@ class _Recurrent(nn.Module):
         for i, ahead in enumerate(self.ahead):
             y_BTD: Tensor = ahead(x_BTD)[0]
             if len(self.back):
-                # Each text is turned round within its own length: padding stays behind it, so neither way ever reads any.
+                # Each text is turned round within its own length: padding stays behind it, so neither way reads any.
                 turned_BTD = x_BTD.gather(1, order_BT1.expand_as(x_BTD))
                 back_BTD = self.back[i](turned_BTD)[0]
                 y_BTD = torch.cat([y_BTD, back_BTD.gather(1, order_BT1.expand_as(back_BTD))], -1)
@@ -63,7 +66,7 @@ class _Recurrent(nn.Module):
 
 
 def _reversed_places(mask_BT: Tensor) -> Tensor:
-    """For each place, the place it changes with when the tokens up to the last one are turned round; padding keeps its place."""
+    """For each place, the one it changes with when the tokens are turned round; padding keeps its place."""
     place_T = torch.arange(mask_BT.shape[1], device=mask_BT.device)
     last_B1 = (mask_BT * (place_T + 1)).amax(1, keepdim=True)
     return torch.where(place_T < last_B1, last_B1 - 1 - place_T, place_T)

@@ -16,8 +16,8 @@ from .base import Activation, Layer
 class ResidualStage(Layer):
     """An entry convolution that changes the width, then `blocks` residual blocks of two 3x3 convolutions.
 
-    `entry`: `pool` = convolve, then halve height and width by maximum (ResNet-9 of DAWNBench: Page 2018, "How to train your
-    ResNet"); `stride` = halve in the convolution itself, about three times cheaper and a little weaker; `keep` = same size.
+    `entry`: `pool` = convolve, then halve height and width by maximum (ResNet-9 of DAWNBench: Page 2018, "How to train
+    your ResNet"); `stride` = halve in the convolution itself, cheaper and a little weaker; `keep` = same size.
     """
 
     kind: Literal["residual_stage"] = "residual_stage"

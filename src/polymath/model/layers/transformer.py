@@ -17,8 +17,9 @@ from .base import Activation, Layer
 class Transformer(Layer):
     """tokens -> tokens of the same width: `depth` pre-norm blocks of self-attention and a feed-forward net.
 
-    Vaswani et al. 2017 (arXiv 1706.03762) with the norm before each part (Xiong et al. 2020, arXiv 2002.04745) and rotary positions
-    (Su et al. 2021, arXiv 2104.09864), which need no longest length. `causal`: a token sees itself and earlier ones only.
+    Vaswani et al. 2017 (arXiv:1706.03762) with the norm before each part (Xiong et al. 2020, arXiv:2002.04745) and
+    rotary positions (Su et al. 2021, arXiv:2104.09864), which need no longest length. `causal`: a token sees itself and
+    earlier ones only.
     """
 
     kind: Literal["transformer"] = "transformer"
@@ -34,7 +35,7 @@ class Transformer(Layer):
         given = embedded(self, inputs)
         if given.width % (2 * self.heads):
             raise ValueError(
-                f"transformer with {self.heads} heads takes tokens whose width is a multiple of {2 * self.heads}, not {given}"
+                f"transformer takes tokens whose width is a multiple of 2 x {self.heads} heads, got {given}"
             )
         return given
 
@@ -80,7 +81,7 @@ class _Block(nn.Module):
         hidden = layer.expansion * width
         self.feed = nn.Sequential(nn.Linear(width, hidden), in_place(layer.activation), nn.Linear(hidden, width))
         self.dropout = nn.Dropout(layer.dropout)
-        # Each block begins as the identity: no warm-up is then needed for depth (Zhang et al. 2019, arXiv 1901.09321).
+        # Each block begins as the identity: no warm-up is then needed for depth (Zhang et al. 2019, arXiv:1901.09321).
         nn.init.zeros_(self.out.weight)
         nn.init.zeros_(self.feed[2].weight)  # type: ignore[arg-type]
 

@@ -16,8 +16,8 @@ from ..choices import Choose
 def encoder(choose: Choose, port: str, form: Form, *, prefix: str) -> tuple[list[Gene], str]:
     """Genes that turn the images of a port into one vector each, and the name of the gene that gives it.
 
-    The first options are a residual net for images of 28 to 32 pixels that trains in minutes on two CPU cores; larger images
-    are first brought to that size by steps of 2, so that the cost does not grow with the area.
+    The first options are a residual net for images of 28 to 32 pixels that trains in minutes on two CPU cores; larger
+    images are first brought to that size by steps of 2, so that the cost does not grow with the area.
     """
     family = choose(f"{prefix}.family", ["residual", "depthwise"])
     width = choose(f"{prefix}.width", [32, 16, 24, 48, 64])

@@ -16,8 +16,8 @@ from ..choices import Choose
 def encoder(choose: Choose, port: str, form: Form, *, prefix: str) -> tuple[list[Gene], str]:
     """Genes that turn the texts of a port into one vector each, and the name of the gene that gives it.
 
-    The first options keep the embeddings beside phrase detectors and pool both by mean and maximum: as strong as tf-idf from
-    few rows, and one pass costs little more than looking the words up.
+    The first options keep the embeddings beside phrase detectors and pool both by mean and maximum: as strong as tf-idf
+    from few rows, and one pass costs little more than looking the words up.
     """
     family = choose(f"{prefix}.family", ["convolution", "words", "transformer", "recurrent"])
     width = choose(f"{prefix}.width", [128, 64, 256])
