@@ -11,13 +11,16 @@ from ...spec import printable
 from .base import Layer
 from .columns import Columns
 from .concat import Concat
+from .constant import Constant
 from .convolution import Convolution
 from .convolution_tokens import ConvolutionTokens
 from .depthwise_stage import DepthwiseStage
 from .embedding import Embedding
 from .ensemble import Ensemble
+from .flatten import Flatten
 from .linear import Linear
 from .members import Members
+from .one_hot import OneHot
 from .part import Part
 from .periodic import Periodic
 from .piecewise import Piecewise
@@ -29,17 +32,21 @@ from .residual_mlp import ResidualMlp
 from .residual_stage import ResidualStage
 from .scale import Scale
 from .transformer import Transformer
+from .trees import Trees
 
 LAYERS: tuple[type[Layer], ...] = (
     Columns,
     Concat,
+    Constant,
     Convolution,
     ConvolutionTokens,
     DepthwiseStage,
     Embedding,
     Ensemble,
+    Flatten,
     Linear,
     Members,
+    OneHot,
     Part,
     Periodic,
     Piecewise,
@@ -51,6 +58,7 @@ LAYERS: tuple[type[Layer], ...] = (
     ResidualStage,
     Scale,
     Transformer,
+    Trees,
 )
 
 

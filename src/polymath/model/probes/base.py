@@ -57,6 +57,8 @@ class Material:
     """Puts tensors into the scratch store and gives their address."""
     fetch: Callable[[str], Mapping[str, np.ndarray]]
     """Tensors at an address."""
+    weights: np.ndarray | None = None
+    """How much each row of the dataset counts, mean 1; None = all the same."""
     path: Path | None = None
     """Stored path whose outputs are the features to put a head on; None = the raw ports."""
     memory_bytes: int | None = None

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from typing import Literal
 
 from ...problem.form import Form
+from ..path import Path
+from ._common import gene, port, start_values
 from .base import Facts, Fitted, Material, Probe
 
 
@@ -21,4 +23,11 @@ class ConstantProbe(Probe):
         return 1e-9 * facts.rows * max(facts.width, 1)
 
     def fit(self, material: Material) -> Fitted:
-        raise NotImplementedError
+        source = port(min(material.ports))
+        genes, outputs = [], {}
+        for place, (output, value) in enumerate(start_values(material).items()):
+            name = f"constant{place}"
+            description = {"kind": "constant", "width": len(value)}
+            genes.append(gene(name, description, (source,), material.put({"value": value})))
+            outputs[output] = name
+        return Fitted(Path(genes=tuple(genes), outputs=outputs))

@@ -1,0 +1,126 @@
+"""Random changes to whole training batches, all rows at once.
+
+Axes: B examples, C channels, H height, W width in pixels, P pixels (H x W), T tokens, D columns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..problem.form import Form
+from .recipe import Augmentation
+
+
+@dataclass(frozen=True)
+class Mix:
+    """Each example is blended with another: `share` of itself and the rest of example `other[b]`."""
+
+    share: float
+    other: Tensor
+
+
+class Augmenter:
+    """Applies one `Augmentation` to the ports of a path; draws nothing when everything is off."""
+
+    def __init__(self, augmentation: Augmentation, ports: Mapping[str, Form], fills: Mapping[str, Tensor]) -> None:
+        """`fills`: port of form map -> mean colour [C], what a cut-out square is filled with."""
+        self._augmentation = augmentation
+        self._ports = dict(ports)
+        self._fills = dict(fills)
+        kinds = {form.kind for form in ports.values()}
+        a = augmentation
+        self._maps = "map" in kinds and bool(a.flip or a.shift or a.cutout)
+        self._mixes = kinds == {"map"} and a.mixup > 0
+        self._drops = ("tokens" in kinds and a.drop_tokens > 0) or ("vector" in kinds and a.drop_columns > 0)
+
+    @property
+    def active(self) -> bool:
+        return self._maps or self._mixes or self._drops
+
+    def __call__(
+        self, inputs: Mapping[str, Tensor], random: np.random.Generator
+    ) -> tuple[dict[str, Tensor], Mix | None]:
+        """Changed inputs, and how examples were blended, if they were."""
+        a = self._augmentation
+        changed = {}
+        for port, value in inputs.items():
+            form = self._ports[port]
+            if form.kind == "map" and self._maps:
+                value = move(value, random, flip=a.flip, shift=a.shift)
+                value = cut_out(value, random, side=a.cutout, fill=self._fills[port]) if a.cutout else value
+            elif form.kind == "tokens" and a.drop_tokens and form.vocabulary:
+                value = drop_tokens(value, random, share=a.drop_tokens)
+            elif form.kind == "vector" and a.drop_columns:
+                value = drop_columns(value, random, share=a.drop_columns, categories=form.categories)
+            changed[port] = value
+        if not self._mixes:
+            return changed, None
+        share = float(random.beta(a.mixup, a.mixup))
+        size = len(next(iter(changed.values())))
+        device = next(iter(changed.values())).device
+        mix = Mix(share, torch.from_numpy(random.permutation(size)).to(device))
+        return {port: blend(value, mix) for port, value in changed.items()}, mix
+
+
+def move(x_BCHW: Tensor, random: np.random.Generator, *, flip: bool, shift: int) -> Tensor:
+    """Each image shifted by its own whole number of pixels, mirrored at the border, and half of them flipped."""
+    size, channels, height, width = x_BCHW.shape
+    rows_BH = np.broadcast_to(np.arange(height), (size, height))
+    columns_BW = np.broadcast_to(np.arange(width), (size, width))
+    if flip:
+        columns_BW = np.where(random.random((size, 1)) < 0.5, columns_BW[:, ::-1], columns_BW)
+    if shift:
+        down, right = min(shift, height - 1), min(shift, width - 1)
+        rows_BH = _mirror(rows_BH + random.integers(-down, down + 1, (size, 1)), height)
+        columns_BW = _mirror(columns_BW + random.integers(-right, right + 1, (size, 1)), width)
+    rows = torch.from_numpy(np.ascontiguousarray(rows_BH)).to(x_BCHW.device)
+    columns = torch.from_numpy(np.ascontiguousarray(columns_BW)).to(x_BCHW.device)
+    pixels_BP = (rows[:, :, None] * width + columns[:, None, :]).flatten(1)
+    moved = x_BCHW.flatten(2).gather(2, pixels_BP[:, None, :].expand(size, channels, height * width))
+    return moved.view(size, channels, height, width)
+
+
+def _mirror(index: np.ndarray, size: int) -> np.ndarray:
+    """Indices outside 0..size-1 mirrored back at the border, the border itself not repeated."""
+    index = np.abs(index)
+    result: np.ndarray = (size - 1) - np.abs((size - 1) - index)
+    return result
+
+
+def cut_out(x_BCHW: Tensor, random: np.random.Generator, *, side: int, fill: Tensor) -> Tensor:
+    """A square of `side` pixels around a random centre of each image set to `fill` [C]; it may stick out."""
+    size, _, height, width = x_BCHW.shape
+    inside = []
+    for length in (height, width):
+        start = random.integers(0, length, (size, 1)) - side // 2
+        place = np.arange(length)
+        inside.append(torch.from_numpy((place >= start) & (place < start + side)).to(x_BCHW.device))
+    hole_B1HW = (inside[0][:, :, None] & inside[1][:, None, :])[:, None]
+    return torch.where(hole_B1HW, fill.to(x_BCHW)[None, :, None, None], x_BCHW)
+
+
+def drop_tokens(ids_BT: Tensor, random: np.random.Generator, *, share: float) -> Tensor:
+    """A share of the tokens replaced by padding; the first stays, so that no text becomes empty."""
+    dropped = random.random(tuple(ids_BT.shape), dtype=np.float32) < share
+    dropped[:, 0] = False
+    return ids_BT.masked_fill(torch.from_numpy(dropped).to(ids_BT.device), 0)
+
+
+def drop_columns(
+    row_BD: Tensor, random: np.random.Generator, *, share: float, categories: Sequence[int]
+) -> Tensor:
+    """A share of the cells made missing: NaN for numbers, code 0 for categories."""
+    dropped = torch.from_numpy(random.random(tuple(row_BD.shape), dtype=np.float32) < share).to(row_BD.device)
+    missing = torch.tensor([0.0 if n else float("nan") for n in categories or (0,) * row_BD.shape[1]])
+    return torch.where(dropped, missing.to(row_BD), row_BD)
+
+
+def blend(x: Tensor, mix: Mix) -> Tensor:
+    """`share` of each example and the rest of its partner, as float."""
+    x = x.float()
+    return torch.lerp(x[mix.other], x, mix.share)

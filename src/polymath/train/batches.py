@@ -1,0 +1,113 @@
+"""Rows of memory-mapped arrays as batches on the device: one index gather per batch, bytes stay bytes until there."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+SHARE_OF_DEVICE = 0.25
+"""A dataset that fills at most this share of a GPU's free memory is moved there as a whole."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Inputs by port and targets by output, on the device."""
+
+    inputs: dict[str, Tensor]
+    targets: dict[str, Tensor]
+
+
+class Source:
+    """The arrays of the ports and outputs that a path uses, ready to be gathered by row index.
+
+    On the CPU nothing is copied: the system's page cache holds what is used, so data larger than memory streams.
+    """
+
+    def __init__(
+        self, inputs: Mapping[str, np.ndarray], targets: Mapping[str, np.ndarray], *, device: torch.device
+    ) -> None:
+        self._device = device
+        arrays = {**{f"in {k}": v for k, v in inputs.items()}, **{f"out {k}": v for k, v in targets.items()}}
+        whole = device.type == "cuda" and sum(a.nbytes for a in arrays.values()) < SHARE_OF_DEVICE * _free(device)
+        tensors = {name: _tensor(array) for name, array in arrays.items()}
+        self._unsigned = {name for name, array in arrays.items() if array.dtype == np.uint16}
+        self._tensors = {name: t.to(device) for name, t in tensors.items()} if whole else tensors
+        self._home = device if whole else torch.device("cpu")
+
+    def batch(self, rows: np.ndarray) -> Batch:
+        """The batch of these rows (indices into the dataset), in this order."""
+        index = torch.from_numpy(np.ascontiguousarray(rows, dtype=np.int64)).to(self._home)
+        inputs, targets = {}, {}
+        for name, tensor in self._tensors.items():
+            value = tensor.index_select(0, index).to(self._device, non_blocking=True)
+            if name in self._unsigned:  # kept as signed 16 bit, which torch can gather
+                value = value.int() & 0xFFFF
+            kind, _, key = name.partition(" ")
+            (inputs if kind == "in" else targets)[key] = value
+        return Batch(inputs, targets)
+
+    def chunks(self, rows: np.ndarray, *, size: int) -> Iterator[Batch]:
+        """All these rows in order, `size` at a time."""
+        for start in range(0, len(rows), size):
+            yield self.batch(rows[start : start + size])
+
+
+def _tensor(array: np.ndarray) -> Tensor:
+    if array.dtype == np.uint16:
+        array = array.view(np.int16)
+    elif array.dtype == np.uint32:
+        array = array.view(np.int32)  # ids stay far below 2**31
+    with warnings.catch_warnings():  # read-only memory maps are only ever read
+        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+        return torch.from_numpy(np.asarray(array))
+
+
+def _free(device: torch.device) -> int:
+    free, _ = torch.cuda.mem_get_info(device)
+    return int(free)
+
+
+class Order:
+    """Which rows make which step's batch: a permutation per epoch from counters, so any step can be found at once."""
+
+    def __init__(self, rows: np.ndarray, *, batch: int, seed: int) -> None:
+        self._rows = rows
+        self.batch = min(batch, len(rows))
+        self.steps_per_epoch = max(len(rows) // self.batch, 1)
+        self._seed = seed
+        self._epoch = -1
+        self._permuted = rows
+
+    def __call__(self, step: int) -> np.ndarray:
+        """Rows of the batch of this step. The remainder of an epoch that fills no batch is left out, another each time."""
+        epoch, place = divmod(step, self.steps_per_epoch)
+        if epoch != self._epoch:
+            self._permuted = self._rows[counter_random(self._seed, epoch).permutation(len(self._rows))]
+            self._epoch = epoch
+        return self._permuted[place * self.batch : (place + 1) * self.batch]
+
+
+def counter_random(*counters: int) -> np.random.Generator:
+    """Random numbers that depend on these counters only (at most three): no state to keep or to store."""
+    key = 0
+    for counter in counters:
+        key = (key << 42) + (counter & ((1 << 42) - 1))
+    return np.random.Generator(np.random.Philox(key=key))
+
+
+def sample(rows: np.ndarray, *, size: int, seed: int) -> np.ndarray:
+    """At most `size` of these rows, drawn without replacement, in ascending order."""
+    if len(rows) <= size:
+        return rows
+    return np.sort(counter_random(seed).choice(rows, size, replace=False))
+
+
+def evaluation_size(macs: float) -> int:
+    """Rows per batch without gradients: larger for cheap paths, 64 to 4096."""
+    return int(min(max(2.0 ** math.floor(math.log2(2e9 / max(macs, 1.0))), 64), 4096))

@@ -1,0 +1,295 @@
+"""One rung of one experiment: a pure function of specs and addresses, called by the engine in a worker process."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path as Folder
+
+import numpy as np
+import torch
+from threadpoolctl import threadpool_limits
+
+from ..model.build import PathModule, build
+from ..model.path import Path
+from ..model.probes import Facts, Material, Probe
+from ..problem.dataset import Dataset
+from ..problem.features.base import Feature
+from ..spec import canonical, loads
+from ..store import Store
+from . import fit
+from .augment import Augmenter
+from .batches import Order, Source, evaluation_size, sample
+from .job import Context, Job, Outcome, Point
+from .recipe import GradientRecipe
+
+PREPARE_ROWS = 4096
+"""Training rows shown to fresh layers (bin edges, medians, whitening)."""
+FOR_ENDING = 0.03
+"""Share of a job's seconds kept back for storing and scoring what was trained."""
+
+
+class Failed(Exception):
+    """The experiment died in a way that is its own result."""
+
+
+def run_json(text: str) -> str:
+    """`{"job": ..., "context": ...}` -> JSON of the outcome."""
+    given = loads(text)
+    outcome = run(Job.model_validate(given["job"]), Context.model_validate(given["context"]))
+    return outcome.to_json()
+
+
+def request(job: Job, context: Context) -> str:
+    """The text that `run_json` takes."""
+    return canonical({"job": job.model_dump(mode="json"), "context": context.model_dump(mode="json")})
+
+
+def run(job: Job, context: Context) -> Outcome:
+    """Run one rung. An experiment that dies (not finite, out of memory) gives `ok=False`; it raises only for our mistakes."""
+    started = time.monotonic()
+    before = torch.get_num_threads()
+    torch.set_num_threads(context.threads)
+    try:
+        with threadpool_limits(context.threads), torch.random.fork_rng(devices=_cuda(context.device)):
+            outcome = _run(job, context, started)
+    except (Failed, fit.Diverged) as error:
+        outcome = Outcome(ok=False, reason=str(error))
+    finally:
+        torch.set_num_threads(before)
+    return outcome.replace(seconds=round(time.monotonic() - started, 3))
+
+
+def facts_of(dataset: Dataset) -> Facts:
+    """Sizes of a dataset, for `planned_work`."""
+    folds = np.asarray(dataset.folds)
+    return Facts(
+        rows=int((folds >= 0).sum()),
+        ports=dict(dataset.problem.ports),
+        outputs={feature.name: feature.head_width for feature in dataset.problem.outputs},
+        num_folds=int(folds.max()) + 1,
+    )
+
+
+@dataclass
+class _Rung:
+    """What the folds of one rung share, and what they gave so far."""
+
+    job: Job
+    context: Context
+    dataset: Dataset
+    store: Store
+    outputs: dict[str, Feature]
+    deadline: float | None
+    batch: int
+    """Rows per step; halved once when memory ran out."""
+    predictions: dict[str, list[np.ndarray]] = field(default_factory=dict)
+    rows: list[np.ndarray] = field(default_factory=list)
+    paths: list[Path] = field(default_factory=list)
+    checkpoint: dict[str, np.ndarray] = field(default_factory=dict)
+    curve: list[Point] = field(default_factory=list)
+    work: float = 0.0
+    parameters: int = 0
+
+    def fetch(self, address: str) -> Mapping[str, np.ndarray]:
+        return self.store.get_tensors(address, finite=True)
+
+    def fold(self, fold: int) -> tuple[np.ndarray, np.ndarray]:
+        """Row indices to train on and to validate on."""
+        folds = np.asarray(self.dataset.folds)
+        training, validation = np.flatnonzero((folds >= 0) & (folds != fold)), np.flatnonzero(folds == fold)
+        if not len(training) or not len(validation):
+            raise Failed(f"fold {fold} leaves no rows to train on or to validate on")
+        return training, validation
+
+    def until(self, place: int) -> float | None:
+        """`time.monotonic()` at which the fold at this place should be done: the rest is shared out evenly."""
+        if self.deadline is None:
+            return None
+        now = time.monotonic()
+        return now + max(self.deadline - now, 0.0) / (len(self.job.folds) - place)
+
+    def keep(self, predictions: Mapping[str, np.ndarray], rows: np.ndarray) -> None:
+        for output, prediction in predictions.items():
+            if not np.isfinite(prediction).all():
+                raise fit.Diverged(f"diverged: predictions of {output!r} are not finite")
+            self.predictions.setdefault(output, []).append(prediction)
+        self.rows.append(rows)
+
+
+def _run(job: Job, context: Context, started: float) -> Outcome:
+    dataset = Dataset.open(Folder(context.dataset_folder))
+    outputs = {feature.name: feature for feature in dataset.problem.outputs}
+    deadline = None if context.seconds is None else started + context.seconds * (1 - FOR_ENDING)
+    with Store.open(context.scratch) as store:
+        batch = job.recipe.batch if isinstance(job.recipe, GradientRecipe) else 0
+        for attempt in range(2):
+            rung = _Rung(job, context, dataset, store, outputs, deadline, max(batch >> attempt, 1))
+            try:
+                for place, fold in enumerate(job.folds):
+                    (_probe if isinstance(job.recipe, Probe) else _gradient)(rung, place, fold)
+                return _outcome(rung)
+            except (MemoryError, RuntimeError) as error:
+                if not _out_of_memory(error):
+                    raise
+                reason = f"out of memory: {str(error).splitlines()[0][:200] if str(error) else 'no more to be had'}"
+            if context.device != "cpu":
+                torch.cuda.empty_cache()
+            if isinstance(job.recipe, Probe) or batch < 2:
+                break
+    return Outcome(ok=False, reason=reason)
+
+
+def _out_of_memory(error: BaseException) -> bool:
+    text = str(error)
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(
+        sign in text for sign in ("can't allocate memory", "not enough memory", "out of memory")
+    )
+
+
+def _cuda(device: str) -> list[int]:
+    return [torch.device(device).index or 0] if device.startswith("cuda") else []
+
+
+def _outcome(rung: _Rung) -> Outcome:
+    rows = np.concatenate(rung.rows)
+    predictions = {output: np.concatenate(parts) for output, parts in rung.predictions.items()}
+    scores = {
+        output: feature.scores(predictions[output], np.asarray(rung.dataset.targets[output])[rows])
+        for output, feature in rung.outputs.items()
+    }
+    score = rung.dataset.problem.score(scores)
+    if not math.isfinite(score):
+        return Outcome(ok=False, reason="the validation rows give no finite score")
+    finite = {o: {m: float(v) for m, v in values.items() if math.isfinite(v)} for o, values in scores.items()}
+    tensors = {**{f"output/{output}": p for output, p in predictions.items()}, "rows": rows}
+    if rung.curve:
+        rung.curve[-1] = rung.curve[-1].replace(score=score)
+    return Outcome(
+        ok=True,
+        score=score,
+        scores=finite,
+        work=rung.work,
+        checkpoint=rung.store.put_tensors(rung.checkpoint) if rung.checkpoint else None,
+        predictions=rung.store.put_tensors(tensors),
+        parameters=rung.parameters,
+        paths=tuple(rung.paths),
+        curve=tuple(rung.curve),
+    )
+
+
+# Gradient recipes ------------------------------------------------------------------------------------------------
+def _gradient(rung: _Rung, place: int, fold: int) -> None:
+    job, recipe, device = rung.job, rung.job.recipe, torch.device(rung.context.device)
+    assert isinstance(recipe, GradientRecipe)
+    if job.path is None:
+        raise ValueError("a gradient recipe needs a path to train")
+    dataset, ports = rung.dataset, dict(rung.dataset.problem.ports)
+    training_rows, validation_rows = rung.fold(fold)
+    seed = job.seed * 1009 + fold
+    inputs = {port: dataset.inputs[port] for port in job.path.ports}
+    source = Source(inputs, {o: dataset.targets[o] for o in rung.outputs}, device=device)
+    order = Order(training_rows, batch=rung.batch, seed=seed)
+    shown = source.batch(sample(training_rows, size=PREPARE_ROWS, seed=seed))
+    training = _training(rung, place, seed, source_shown=shown.inputs, device=device)
+
+    macs = max(job.path.work(ports), 1.0)
+    per_step = 3e-9 * order.batch * max(macs, training_size(training.module))
+    first = job.checkpoint is None
+    steps = max(int(job.work / len(job.folds) / per_step), training.step + first)
+    until = rung.until(place)
+    if until is not None:  # scoring the validation rows costs a third of training on them, and takes its share
+        now, share = time.monotonic(), len(validation_rows) / max(3 * order.batch * (steps - training.step), 1)
+        until = now + (until - now) / (1 + min(share, 1.0))
+    plan = fit.Plan(steps=steps, decay=job.decay, first=first, deadline=until, seed=seed)
+    fills = {
+        port: value.float().mean((0, 2, 3)) for port, value in shown.inputs.items() if ports[port].kind == "map"
+    }
+    augmenter = Augmenter(recipe.augmentation, {port: ports[port] for port in inputs}, fills)
+    fit.train(training, recipe, plan, source=source, order=order, augmenter=augmenter, outputs=rung.outputs)
+
+    with fit.averaged(training, use=not job.decay) as module:
+        predictions = fit.predict(module, source, validation_rows, size=evaluation_size(macs))
+        rung.keep(predictions, validation_rows)
+        rung.paths.append(with_weights(job.path, module, rung.store))
+    if not job.decay:
+        state = {name: t.detach().cpu().numpy() for name, t in training.tensors().items()}
+        rung.checkpoint.update({f"{place}/{name}": array for name, array in state.items()})
+    rung.work += training.step * per_step
+    rung.parameters = sum(p.numel() for p in training.module.parameters())
+    if place == 0:
+        scale = per_step * len(job.folds)
+        rung.curve = [Point(work=step * scale, loss=loss) for step, loss in training.curve]
+
+
+def training_size(module: PathModule) -> int:
+    """Number of parameters: what the update rule touches per step whatever the layers say of their work."""
+    return sum(p.numel() for p in module.parameters()) // 100
+
+
+def _training(rung: _Rung, place: int, seed: int, *, source_shown: Mapping[str, torch.Tensor],
+              device: torch.device) -> fit.Training:
+    """The training where the checkpoint left it, or a fresh one with prepared layers."""
+    path, recipe = rung.job.path, rung.job.recipe
+    assert path is not None and isinstance(recipe, GradientRecipe)
+    module = build(path, dict(rung.dataset.problem.ports), fetch=rung.fetch, seed=seed)
+    module = module.to(device, memory_format=torch.channels_last)
+    if rung.job.checkpoint is None:
+        module.prepare(source_shown)
+        return fit.start(module, recipe)
+    training = fit.start(module, recipe)
+    saved = rung.store.get_tensors(rung.job.checkpoint)
+    prefix = f"{place}/"
+    training.load({k[len(prefix):]: torch.from_numpy(v) for k, v in saved.items() if k.startswith(prefix)})
+    return training
+
+
+def with_weights(path: Path, module: PathModule, store: Store) -> Path:
+    """The path with the address of its weights in every gene; genes that are frozen or free keep what they have."""
+    genes = []
+    for gene in path.genes:
+        keep = gene.frozen and gene.weights is not None
+        weights = None if keep else module.weights(gene.name)
+        genes.append(gene if weights is None else gene.replace(weights=store.put_tensors(weights)))
+    return path.replace(genes=tuple(genes))
+
+
+# Probes ----------------------------------------------------------------------------------------------------------
+def _probe(rung: _Rung, place: int, fold: int) -> None:
+    job, dataset = rung.job, rung.dataset
+    assert isinstance(job.recipe, Probe)
+    ports = dict(dataset.problem.ports)
+    training_rows, validation_rows = rung.fold(fold)
+    if not job.recipe.suits(ports):
+        raise Failed(f"{job.recipe.method} suits none of the ports {', '.join(sorted(ports))}")
+    material = Material(
+        ports=ports,
+        inputs=dataset.inputs,
+        outputs=rung.outputs,
+        targets=dataset.targets,
+        training=training_rows,
+        validation=validation_rows,
+        seed=job.seed * 1009 + fold,
+        threads=rung.context.threads,
+        put=rung.store.put_tensors,
+        fetch=rung.fetch,
+        path=job.path,
+        memory_bytes=rung.context.memory_bytes,
+        deadline=rung.until(place),
+    )
+    fitted = job.recipe.fit(material)
+    rung.work += job.recipe.work(facts_of(dataset))
+    if fitted.path is None:
+        assert fitted.predictions is not None
+        rung.keep(fitted.predictions, validation_rows)
+        return
+    # Scored through the path as it is stored: what is kept is what was judged.
+    module = build(fitted.path, ports, fetch=rung.fetch)
+    inputs = {port: dataset.inputs[port] for port in fitted.path.ports}
+    source = Source(inputs, {}, device=torch.device("cpu"))
+    size = evaluation_size(fitted.path.work(ports))
+    rung.keep(fit.predict(module, source, validation_rows, size=size), validation_rows)
+    rung.paths.append(fitted.path)
+    rung.parameters = sum(t.numel() for t in module.state_dict().values())
