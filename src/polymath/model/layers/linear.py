@@ -15,7 +15,7 @@ class Linear(Layer):
     """`activation(x W + b)`, then dropout: vector [B, D] -> vector [B, width]."""
 
     kind: Literal["linear"] = "linear"
-    width: int = Field(ge=1)
+    width: int = Field(ge=1, le=65_536)
     activation: Activation = "none"
     dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
 

@@ -22,10 +22,10 @@ class Members(Layer):
     """
 
     kind: Literal["members"] = "members"
-    width: int = Field(ge=1)
-    members: int = Field(default=16, ge=1)
-    blocks: int = Field(default=2, ge=1)
-    hidden: int = Field(default=256, ge=1)
+    width: int = Field(ge=1, le=65_536)
+    members: int = Field(default=8, ge=1, le=256)
+    blocks: int = Field(default=2, ge=1, le=64)
+    hidden: int = Field(default=128, ge=1, le=65_536)
     dropout: float = Field(default=0.1, ge=0.0, lt=1.0)
     activation: Activation = "relu"
 

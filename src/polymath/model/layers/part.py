@@ -16,7 +16,7 @@ class Part(Layer):
 
     kind: Literal["part"] = "part"
     start: int = Field(ge=0)
-    width: int = Field(ge=1)
+    width: int = Field(ge=1, le=65_536)
 
     def form(self, *inputs: Form) -> Form:
         (x,) = self.take(inputs, "vector")

@@ -23,8 +23,8 @@ class Periodic(Layer):
     """
 
     kind: Literal["periodic"] = "periodic"
-    waves: int = Field(default=16, ge=1)
-    width: int = Field(default=4, ge=2)
+    waves: int = Field(default=16, ge=1, le=1024)
+    width: int = Field(default=4, ge=2, le=1024)
     spread: float = Field(default=0.1, gt=0.0)
     """Standard deviation of the fresh frequencies, per unit of the scaled number."""
 

@@ -18,9 +18,9 @@ class ResidualMlp(Layer):
     """
 
     kind: Literal["residual_mlp"] = "residual_mlp"
-    width: int = Field(ge=1)
-    blocks: int = Field(default=2, ge=1)
-    expansion: int = Field(default=2, ge=1)
+    width: int = Field(ge=1, le=65_536)
+    blocks: int = Field(default=2, ge=1, le=64)
+    expansion: int = Field(default=2, ge=1, le=16)
     dropout: float = Field(default=0.1, ge=0.0, lt=1.0)
     norm: Literal["batch", "layer"] = "batch"
     activation: Activation = "relu"

@@ -1,0 +1,160 @@
+"""Every layer keeps the contract, and so does one that another package brings."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from polymath.model.layers import LAYERS, Layer, parse_layer
+from polymath.problem.form import Form, pixels, tokens, vector
+from polymath.testing import check_layer
+
+ROW = vector(6, categories=(0, 3, 0, 40, 5, 0))
+NUMBERS = vector(4)
+CODES = vector(2, categories=(3, 30))
+IDS, WORDS = tokens(7, vocabulary=20), tokens(7, width=8)
+PICTURE = pixels(3, 12, 9)
+WIDE = pixels(8, 12, 9)
+
+# Kind -> descriptions, each with inputs that it takes.
+EXAMPLES: dict[str, list[tuple[dict[str, object], tuple[Form, ...]]]] = {
+    "columns": [({}, (ROW,)), ({}, (NUMBERS,)), ({}, (CODES,))],
+    "concat": [({}, (NUMBERS,)), ({}, (NUMBERS, vector(3), NUMBERS))],
+    "constant": [({"width": 2}, (NUMBERS,)), ({"width": 2}, (IDS,)), ({"width": 2}, (PICTURE,))],
+    "convolution": [({"width": 8}, (PICTURE,)), ({"width": 8, "size": 5, "step": 2}, (PICTURE,))],
+    "convolution_tokens": [({"width": 6, "sizes": [2, 3]}, (WORDS,)), ({"width": 6, "keep": True}, (WORDS,))],
+    "depthwise_stage": [
+        ({"width": 8}, (WIDE,)),
+        ({"width": 16, "order": "inverted", "entry": "keep", "blocks": 1}, (WIDE,)),
+    ],
+    "embedding": [({"width": 8}, (IDS,)), ({"width": 8, "length": 4, "positions": "learned"}, (IDS,))],
+    "ensemble": [
+        ({}, (NUMBERS, NUMBERS)),
+        ({"combine": "categories", "weights": [1, 0, 3]}, (NUMBERS, NUMBERS, NUMBERS)),
+        ({"combine": "labels"}, (NUMBERS,)),
+    ],
+    "flatten": [({}, (PICTURE,)), ({"side": 4}, (PICTURE,))],
+    "linear": [({"width": 3}, (NUMBERS,)), ({"width": 3, "activation": "gelu", "dropout": 0.5}, (NUMBERS,))],
+    "members": [
+        ({"width": 3, "members": 4, "hidden": 8}, (NUMBERS,)),
+        ({"width": 1, "members": 1, "blocks": 1}, (NUMBERS,)),
+    ],
+    "one_hot": [({}, (ROW,)), ({}, (NUMBERS,)), ({}, (CODES,))],
+    "part": [({"start": 1, "width": 2}, (NUMBERS,))],
+    "periodic": [({}, (ROW,)), ({"waves": 3, "width": 2}, (NUMBERS,)), ({}, (CODES,))],
+    "piecewise": [({}, (ROW,)), ({"bins": 2, "width": 1}, (NUMBERS,)), ({}, (CODES,))],
+    "pixels": [({}, (PICTURE,)), ({}, (pixels(1, 1, 1),))],
+    "pool_map": [({"how": how}, (WIDE,)) for how in ("mean", "max", "mean_max", "attention")],
+    "pool_tokens": [({"how": how}, (WORDS,)) for how in ("mean", "max", "mean_max", "attention", "last")],
+    "recurrent": [({"width": 8}, (WORDS,)), ({"width": 4, "cell": "lstm", "both_ways": False, "depth": 2}, (WORDS,))],
+    "residual_mlp": [({"width": 8}, (NUMBERS,)), ({"width": 8, "norm": "layer", "blocks": 1}, (NUMBERS,))],
+    "residual_stage": [
+        ({"width": 8}, (WIDE,)),
+        ({"width": 16, "entry": "stride", "gate": "squeeze", "blocks": 0}, (WIDE,)),
+    ],
+    "scale": [({"factor": 0.5}, (NUMBERS,))],
+    "transformer": [({"heads": 2, "depth": 1}, (WORDS,)), ({"heads": 1, "positions": "none", "depth": 1}, (WORDS,))],
+    "trees": [
+        ({"width": 2, "num_trees": 2, "num_nodes": 6, "depth": 1}, (ROW,)),
+        ({"width": 2, "num_trees": 1, "num_nodes": 3, "depth": 1, "vector_leaves": True}, (NUMBERS,)),
+    ],
+}
+CASES = [(kind, *example) for kind, examples in EXAMPLES.items() for example in examples]
+
+
+def test_every_layer_has_examples():
+    assert set(EXAMPLES) == {layer.model_fields["kind"].default for layer in LAYERS}
+
+
+@pytest.mark.parametrize(("kind", "settings", "inputs"), CASES, ids=[f"{c[0]}-{i}" for i, c in enumerate(CASES)])
+def test_layer_keeps_the_contract(kind, settings, inputs):
+    check_layer(parse_layer({"kind": kind, **settings}), *inputs)
+
+
+class Wavelet(Layer):
+    """Differences and means of neighbouring columns, each with a learned weight: a layer of another package."""
+
+    num_inputs: ClassVar[int | None] = 1
+    kind: Literal["wavelet"] = "wavelet"
+
+    def form(self, *inputs: Form) -> Form:
+        (x,) = self.take(inputs, "vector")
+        if x.width % 2:
+            raise ValueError(f"wavelet takes an even number of columns, got {x}")
+        return vector(x.width)
+
+    def build(self, *inputs: Form) -> nn.Module:
+        return WaveletModule(self.form(*inputs).width)
+
+
+class WaveletModule(nn.Module):
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        a, b = x[..., ::2], x[..., 1::2]
+        return torch.cat([a + b, a - b], dim=-1) * self.weight
+
+
+def test_a_layer_of_another_package_keeps_the_contract():
+    check_layer(Wavelet(), vector(4))
+
+
+class WrongShape(Wavelet):
+    def form(self, *inputs: Form) -> Form:
+        return vector(super().form(*inputs).width + 1)
+
+    def build(self, *inputs: Form) -> nn.Module:
+        return WaveletModule(super().form(*inputs).width)
+
+
+class TakesAll(Wavelet):
+    def form(self, *inputs: Form) -> Form:
+        return vector(4)
+
+
+class Random(Wavelet):
+    def build(self, *inputs: Form) -> nn.Module:
+        return nn.Sequential(WaveletModule(self.form(*inputs).width), Noise())
+
+
+class Noise(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x + torch.randn_like(x)
+
+
+class LooksAround(Wavelet):
+    def build(self, *inputs: Form) -> nn.Module:
+        return nn.Sequential(WaveletModule(self.form(*inputs).width), Centre())
+
+
+class Centre(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x - x.mean(0)
+
+
+class Forgets(Wavelet):
+    def build(self, *inputs: Form) -> nn.Module:
+        module = WaveletModule(self.form(*inputs).width)
+        module.register_buffer("secret", torch.randn(1), persistent=False)
+        module.register_forward_hook(lambda module, _, answer: answer + module.secret)
+        return module
+
+
+@pytest.mark.parametrize(
+    ("layer", "promise"),
+    [
+        (WrongShape, "form says"),
+        (TakesAll, "raises ValueError"),
+        (Random, "the same input"),
+        (LooksAround, "other rows"),
+        (Forgets, "put back"),
+    ],
+)
+def test_the_kit_finds(layer, promise):
+    with pytest.raises(AssertionError, match=promise):
+        check_layer(layer(), vector(4))
