@@ -3,7 +3,20 @@
 from __future__ import annotations
 
 from .dataset import Dataset, near_duplicates
-from .features import FEATURES, BadValue, Category, Encoded, Feature, Image, Metric, Number, parse_feature
+from .features import (
+    FEATURES,
+    BadValue,
+    Category,
+    Date,
+    Encoded,
+    Feature,
+    Image,
+    Labels,
+    Metric,
+    Number,
+    Text,
+    parse_feature,
+)
 from .form import Form, Tokens
 from .problem import Ignored, Problem, Split
 
@@ -12,15 +25,18 @@ __all__ = [
     "BadValue",
     "Category",
     "Dataset",
+    "Date",
     "Encoded",
     "Feature",
     "Form",
     "Ignored",
     "Image",
+    "Labels",
     "Metric",
     "Number",
     "Problem",
     "Split",
+    "Text",
     "Tokens",
     "near_duplicates",
     "parse_feature",

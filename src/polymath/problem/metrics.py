@@ -1,8 +1,8 @@
 """Scores by name, and the one number that the search makes large.
 
 All functions take complete cases (the features leave rows with missing targets out) and give NaN where a score is not
-defined for the rows at hand. They are numpy, not scikit-learn, because they run after every rung and scikit-learn's own checks
-cost more than the arithmetic; `tests/problem/test_metrics.py` holds them equal to scikit-learn.
+defined for the rows at hand. They are numpy, not scikit-learn, because they run after every rung, and the checks of
+scikit-learn cost more than the arithmetic; `tests/problem/test_metrics.py` holds them equal to scikit-learn.
 """
 
 from __future__ import annotations

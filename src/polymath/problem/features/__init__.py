@@ -10,13 +10,19 @@ from typing import Any
 from ...spec import printable
 from .base import BadValue, Encoded, Feature, Metric
 from .category import Category
+from .date import Date
 from .image import Image
+from .labels import Labels
 from .number import Number
+from .text import Text
 
 FEATURES: tuple[type[Feature], ...] = (
     Category,
+    Date,
     Image,
+    Labels,
     Number,
+    Text,
 )
 
 
@@ -39,11 +45,14 @@ __all__ = [
     "FEATURES",
     "BadValue",
     "Category",
+    "Date",
     "Encoded",
     "Feature",
     "Image",
+    "Labels",
     "Metric",
     "Number",
+    "Text",
     "parse_feature",
     "vocabulary",
 ]

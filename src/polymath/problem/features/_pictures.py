@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 from PIL import Image as Pillow
-from PIL import ImageOps
+from PIL import ImageOps, UnidentifiedImageError
 
 MOST_PIXELS = 25_000_000
 """A picture is refused before decoding beyond this: 100 MB of RGBA, and what a large camera gives."""
@@ -179,7 +179,7 @@ def _open(item: str | bytes | np.ndarray, *, low: float, high: float, hint: Size
             return _plain(ImageOps.exif_transpose(picture) if turned else picture)
     except NoPicture:
         raise
-    except Pillow.UnidentifiedImageError:
+    except UnidentifiedImageError:
         raise NoPicture("is no image in a known format") from None
     except Pillow.DecompressionBombError:
         raise NoPicture(f"has more than {MOST_PIXELS:,} pixels") from None

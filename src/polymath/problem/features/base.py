@@ -133,6 +133,10 @@ class Feature(Spec):
         """Settings fitted on validation rows that make `decode` honest: a temperature, interval half-widths."""
         return {}
 
+    def calibrated(self, prediction: np.ndarray, calibration: Mapping[str, Any]) -> np.ndarray:
+        """Raw predictions as `decode` takes them: `scores` of these are the scores of what the user is told."""
+        return prediction
+
     def decode(self, prediction: np.ndarray, calibration: Mapping[str, Any]) -> list[dict[str, Json]]:
         """One dictionary per row with at least `value`; categories add `probabilities`, numbers `low` and `high`."""
         raise TypeError(f"{type(self).__name__} cannot be an output")

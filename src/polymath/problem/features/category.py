@@ -62,7 +62,7 @@ class Category(Feature):
                 remedy=f"If they are amounts, use --type {self.name}=number; else merge the rare ones.",
             )
         numeric = all(isinstance(value, (int, float)) for value in found.values)
-        return tuple(sorted(found.values, key=None if numeric else str))  # type: ignore[type-var]
+        return tuple(sorted(found.values, key=None if numeric else str))
 
     # As input ----------------------------------------------------------------------------------------------------
     @property
@@ -77,7 +77,7 @@ class Category(Feature):
     def _codes(self, found: Counted, *, offset: int, unknown: int, missing: int) -> np.ndarray:
         known = {key(value): index + offset for index, value in enumerate(self._classes)}
         table = np.array([*(known.get(key(value), unknown) for value in found.values), missing], dtype=np.int64)
-        return table[found.codes]  # code -1 takes the last place
+        return np.asarray(table[found.codes])  # code -1 takes the last place
 
     # As output ---------------------------------------------------------------------------------------------------
     @property
@@ -93,7 +93,7 @@ class Category(Feature):
         return Encoded(codes, tuple(bad))
 
     def known(self, target: np.ndarray) -> np.ndarray:
-        return target >= 0
+        return np.asarray(target >= 0)
 
     def loss(self, prediction: torch.Tensor, target: torch.Tensor, *, smoothing: float = 0.0) -> torch.Tensor:
         return F.cross_entropy(
@@ -104,7 +104,7 @@ class Category(Feature):
         counts = (
             np.bincount(target[target >= 0], minlength=self.head_width) + 0.5
         )  # absent from these rows: not impossible
-        return np.log(counts / counts.sum()).astype(np.float32)
+        return np.asarray(np.log(counts / counts.sum()), dtype=np.float32)
 
     @property
     def metrics(self) -> tuple[Metric, ...]:
@@ -125,7 +125,7 @@ class Category(Feature):
         """Logarithm of the weighted mean probability."""
         share = np.asarray(weights, dtype=np.float64) / np.sum(weights)
         mean = sum(w * softmax(p.astype(np.float64), axis=1) for w, p in zip(share, predictions, strict=True))
-        return np.log(np.maximum(mean, 1e-12)).astype(np.float32)
+        return np.asarray(np.log(np.maximum(mean, 1e-12)), dtype=np.float32)
 
     def calibrate(self, prediction: np.ndarray, target: np.ndarray) -> dict[str, Json]:
         """Temperature that makes the log loss least (Guo et al. 2017, 1706.04599)."""
@@ -137,6 +137,9 @@ class Category(Feature):
             return float(np.mean(logsumexp(scaled, axis=1) - scaled[np.arange(len(codes)), codes]))
 
         return {"temperature": temperature(log_loss) if len(codes) else 1.0}
+
+    def calibrated(self, prediction: np.ndarray, calibration: Mapping[str, Any]) -> np.ndarray:
+        return np.asarray(prediction / calibration.get("temperature", 1.0), dtype=np.float32)
 
     def decode(self, prediction: np.ndarray, calibration: Mapping[str, Any]) -> list[dict[str, Json]]:
         probabilities = softmax(prediction.astype(np.float64) / calibration.get("temperature", 1.0), axis=1)

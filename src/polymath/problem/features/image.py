@@ -20,7 +20,7 @@ SMALL = 64
 
 
 class Image(Feature):
-    """A picture. Input: uint8 [N, C, H, W]; missing = zeros. C is 1 where all sampled pictures are grey, else 3: RGB."""
+    """A picture. Input: uint8 [N, C, H, W]; missing = zeros. C is 1 if all sampled pictures are grey, else 3: RGB."""
 
     type: Literal["image"] = "image"
     from_file: bool = True

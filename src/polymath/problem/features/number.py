@@ -75,7 +75,7 @@ class Number(Feature):
         return Encoded(np.clip(standard, -FAR, FAR).astype(np.float32), bad)
 
     def known(self, target: np.ndarray) -> np.ndarray:
-        return ~np.isnan(target.reshape(-1))
+        return np.asarray(~np.isnan(target.reshape(-1)))
 
     def loss(self, prediction: torch.Tensor, target: torch.Tensor, *, smoothing: float = 0.0) -> torch.Tensor:
         known = ~target.isnan()
@@ -103,10 +103,10 @@ class Number(Feature):
         return metrics.number_scores(given, target.reshape(-1)[known].astype(np.float64) * deviation + mean)
 
     def combine(self, predictions: Sequence[np.ndarray], weights: Sequence[float]) -> np.ndarray:
-        return np.average(np.stack(predictions), axis=0, weights=weights).astype(np.float32)
+        return np.asarray(np.average(np.stack(predictions), axis=0, weights=weights), dtype=np.float32)
 
     def calibrate(self, prediction: np.ndarray, target: np.ndarray) -> dict[str, Json]:
-        """Split-conformal half width: the residual that `level` of new rows stay below (Lei et al. 2018, 1604.04173)."""
+        """Split-conformal half width: the residual `level` of new rows stay below (Lei et al. 2018, 1604.04173)."""
         known = self.known(target)
         residuals = np.sort(np.abs(prediction.reshape(-1)[known].astype(np.float64) - target.reshape(-1)[known]))
         if not len(residuals):
