@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from polymath.spec import BadInput, canonical, sha256
-from polymath.store import CorruptObject, Draft, MissingObject, Store, StoreError, rebuild, verify
+from polymath.store import CorruptObject, Draft, MissingObject, Record, Store, StoreError, rebuild, verify
 from polymath.store import records as records_
 from polymath.store import tensors as tensors_
 
@@ -428,16 +428,15 @@ def test_opening_twice_in_one_process_is_one_store(tmp_path):
 # Speed
 
 
-def test_ten_thousand_experiments_are_listed_at_once(store):
-    body = {"problem": "p", "path": ["layer"] * 40, "recipe": {f"setting{n}": n / 7 for n in range(60)}}
-    store.add_records([Draft(kind="experiment", body={**body, "n": n}) for n in range(200)])
+def test_thousands_of_experiments_are_listed_at_once(store):
+    body = {"problem": "p", "path": ["layer"] * 150, "recipe": {f"setting{n}": n / 7 for n in range(20)}}
     with store.catalogue.transaction():  # rows alone: their number is what matters here, not their files
-        for n in range(200, 10_000):
-            draft = Draft(kind="experiment", body={**body, "n": n})
-            store.catalogue.insert(records_.make(draft, written=n), sizes={})
+        for n in range(2_500):
+            record = Record(kind="experiment", id=str(n), body={**body, "n": n}, refs=(), fence=0, written=n)
+            store.catalogue.insert(record, sizes={})
     start = time.perf_counter()
-    assert sum(1 for _ in store.records("experiment")) == 10_000
-    assert time.perf_counter() - start < 1.5, "must be 0.5 s on a quiet machine"
+    assert sum(1 for _ in store.records("experiment")) == 2_500
+    assert time.perf_counter() - start < 0.5, "0.05 s on a quiet machine"
 
 
 def test_importing_the_store_imports_no_torch():

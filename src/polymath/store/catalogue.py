@@ -16,6 +16,7 @@ import os
 import re
 import secrets
 import sqlite3
+import stat
 import threading
 import weakref
 from collections.abc import Iterable, Iterator, Mapping
@@ -23,7 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..spec import canonical
+from ..spec import canonical, printable
 from . import disk, locks
 from .errors import StoreError, from_os, remedy
 from .records import Record
@@ -186,9 +187,11 @@ class Catalogue:
         if self.path is None:
             return (0, 0)
         try:
-            state = os.stat(self.path)
+            state = os.lstat(self.path)
         except FileNotFoundError:
             return None
+        if not stat.S_ISREG(state.st_mode):
+            raise Damaged("it is not a regular file")
         return (state.st_dev, state.st_ino)
 
     # Transactions
@@ -277,7 +280,7 @@ class Catalogue:
     def text(self, address: str) -> str | None:
         """The text of a record as the index has it, or None."""
         rows = self._rows("SELECT text FROM record WHERE address=?", (address,))
-        return str(rows[0][0]) if rows else None
+        return rows[0][0] if rows else None
 
     def winner(self, kind: str, name: str) -> tuple[str, bool] | None:
         """The address of the record of that kind and id that counts, and whether it is visible (no tombstone)."""
@@ -397,7 +400,7 @@ def _translated() -> Iterator[None]:
     except sqlite3.DatabaseError as error:
         name = "_".join((getattr(error, "sqlite_errorname", None) or "SQLITE_CORRUPT").split("_")[:2])
         if name in ("SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_ERROR"):
-            raise Damaged(str(error)) from error
+            raise Damaged(printable(str(error), limit=200)) from error
         number = numbers.get(name, errno.EIO)
         raise StoreError(number, f"The catalogue of the store: {error}. {remedy(number)}".rstrip()) from error
     except StoreError:

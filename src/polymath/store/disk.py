@@ -6,8 +6,10 @@ Nothing here knows what is written. Every function raises plain `OSError`; `obje
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import secrets
+import stat
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TypeAlias
@@ -48,7 +50,7 @@ def sync(descriptor: int, what: Path) -> None:
         fsync(descriptor)
     except OSError as error:
         raise SyncFailed(
-            error.errno or 5,
+            error.errno or errno.EIO,
             f"Could not make {what} durable: {error.strerror}. "
             "The store takes no more writes: check the disk, reopen it and run `polymath verify`.",
         ) from error
@@ -110,6 +112,15 @@ def alive(boot: str, process: int) -> bool:
     except PermissionError:
         return True
     return True
+
+
+def open_regular(path: Path) -> int:
+    """A regular file for reading: no link, pipe or device that a stranger may have put there. Raises OSError."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.ELOOP, "not a regular file")
+    return descriptor
 
 
 def sweep(folder: Path) -> int:

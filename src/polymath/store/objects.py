@@ -42,7 +42,8 @@ class Folder:
     The hash of an object is checked the first time this process reads it and again whenever the file has changed since.
     """
 
-    def __init__(self, root: Path, *, temporary: Path, quarantine: Path) -> None:
+    def __init__(self, root: Path, *, temporary: Path, quarantine: Path, max_bytes: int | None = None) -> None:
+        self._max_bytes = max_bytes
         self.root, self._temporary, self._quarantine = root, temporary, quarantine
         self.failed: SyncFailed | None = None
         self._settled: set[Path] = set()
@@ -117,15 +118,21 @@ class Folder:
     def read(self, address: str) -> bytearray:
         """The bytes of an object, checked. Raises MissingObject, CorruptObject, StoreError."""
         try:
-            with open(self.path(address), "rb", buffering=0) as file:
+            with open(disk.open_regular(self.path(address)), "rb", buffering=0) as file:
                 state = os.fstat(file.fileno())
+                if self._max_bytes is not None and state.st_size > self._max_bytes:
+                    raise corrupt(address, f"it has more than {self._max_bytes} bytes")
                 data = bytearray(state.st_size)
                 view, filled = memoryview(data), 0
                 while filled < len(data) and (count := file.readinto(view[filled:])):
                     filled += count
         except FileNotFoundError:
             raise missing(address) from None
+        except StoreError:
+            raise
         except OSError as error:
+            if error.errno == errno.ELOOP:
+                raise corrupt(address, "it is not a regular file") from None
             raise from_os(error, f"Reading object {address}") from error
         stamp = (state.st_ino, state.st_mtime_ns, state.st_size)
         if self._seen.get(address) != stamp:
@@ -141,7 +148,7 @@ class Folder:
     def size(self, address: str) -> int | None:
         """Bytes of an object, or None if it is not here."""
         try:
-            return os.stat(self.path(address)).st_size
+            return os.lstat(self.path(address)).st_size
         except FileNotFoundError:
             return None
         except OSError as error:

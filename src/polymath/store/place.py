@@ -124,7 +124,7 @@ def _read(path: Path) -> Format | None:
     # Listed before FORMAT is looked for: a store being made by another process has FORMAT before anything else.
     others = [name for name in os.listdir(path) if not name.startswith(".FORMAT")] if path.exists() else []
     try:
-        with open(path / "FORMAT", "rb") as file:
+        with open(disk.open_regular(path / "FORMAT"), "rb") as file:
             text = file.read(4096)
     except FileNotFoundError:
         if others:

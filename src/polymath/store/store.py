@@ -20,7 +20,7 @@ from ..spec import sha256
 from . import disk, locks, place, records
 from .catalogue import HEAD, TOMBSTONE, Catalogue, Damaged, Lease
 from .errors import StoreError, corrupt, from_os, missing
-from .objects import Folder, checked
+from .objects import ADDRESS, Folder, checked
 from .records import Draft, Record
 
 if TYPE_CHECKING:
@@ -47,7 +47,9 @@ class Store:
         self.path, self.identity, self.read_only = path, identity, read_only
         temporary, quarantine = path / "tmp", path / "quarantine"
         self.objects = Folder(path / "objects", temporary=temporary, quarantine=quarantine)
-        self.record_files = Folder(path / "records", temporary=temporary, quarantine=quarantine)
+        self.record_files = Folder(
+            path / "records", temporary=temporary, quarantine=quarantine, max_bytes=records.MAX_RECORD_BYTES
+        )
         self._lock = path / "locks" / "write"
         self.catalogue = Catalogue(path / "catalog.db", lock=None if read_only else self._lock)
 
@@ -80,7 +82,10 @@ class Store:
             store.catalogue.open()
         except Damaged:
             store.rebuild_catalogue(only_if_damaged=True)
-        store._adopt()
+        try:
+            store._adopt()
+        except Damaged:
+            store.rebuild_catalogue()
         return store
 
     def close(self) -> None:
@@ -160,7 +165,7 @@ class Store:
     def find(self, kind: str, id: str) -> str | None:
         """The address of the visible record with this kind and id."""
         found = self.catalogue.winner(kind, id)
-        return found[0] if found and found[1] else None
+        return believable(found[0]) if found and found[1] else None
 
     def records(self, kind: str, *, where: Mapping[str, str] | None = None) -> Iterator[tuple[str, dict[str, Any]]]:
         """Address and body of every visible record of a kind, oldest first; the order survives a rebuild.
@@ -175,15 +180,17 @@ class Store:
             for written, address, text in page:
                 after = (written, address)
                 # What hashes to its address was checked when it was added: a plain parse is enough, and fast.
-                if sha256(text.encode()) == address:
+                if is_text_of(text, address):
                     yield address, json.loads(text)["body"]
-                else:
+                elif self.record_files.size(believable(address)) is not None:
                     yield address, self._parsed(address, None).body
+                else:
+                    raise Damaged(f"its row {address} does not hash to its address")
 
     def _parsed(self, address: str, text: str | None) -> Record:
         """A record from the index if it is what the address says, else from its file."""
         data: str | bytearray | None = text
-        if text is None or sha256(text.encode()) != address:
+        if not is_text_of(text, address):
             data = self.record_files.read(address)
         assert data is not None
         try:
@@ -220,13 +227,14 @@ class Store:
     # Leases
 
     def claim(self, trial: str, owner: str, *, takeover: bool = False) -> int | None:
-        """Take a trial to work on: a fence, the number to finish with. None if a live process holds it.
+        """Take a trial to work on: a fence, the number to finish with. None if somebody else who lives holds it.
 
         `takeover=True` takes it all the same (its holder made no progress); whatever the old holder finishes is late.
         """
         with self.catalogue.transaction():
             for lease in self.catalogue.leases(trial):
-                if lease.alive and not takeover:
+                mine = (lease.owner, lease.process) == (owner, os.getpid())
+                if lease.alive and not mine and not takeover:
                     return None
             fence = self.catalogue.next_fence()
             self.catalogue.put_lease(
@@ -409,6 +417,18 @@ class Store:
                 for suffix in ("", "-wal", "-shm"):
                     disk.unlink_if_there(Path(f"{fresh}{suffix}"))
         self.catalogue.open()
+
+
+def is_text_of(text: object, address: str) -> bool:
+    """Whether this, from a row of the catalogue, is the record with that address."""
+    return isinstance(text, str) and sha256(text.encode()) == address
+
+
+def believable(address: str) -> str:
+    """An address from a row of the catalogue. Raises Damaged if it cannot be one."""
+    if not isinstance(address, str) or not ADDRESS.fullmatch(address):
+        raise Damaged("a row holds an address that is none")
+    return address
 
 
 def own_sizes(record: Record, sizes: Mapping[str, int]) -> dict[str, int]:

@@ -5,6 +5,7 @@ Neither deletes anything.
 
 from __future__ import annotations
 
+import contextlib
 import enum
 import time
 from collections.abc import Iterator
@@ -13,8 +14,9 @@ from typing import Literal
 
 from . import records
 from .errors import CorruptObject, MissingObject, StoreError
+from .objects import ADDRESS
 from .records import Record
-from .store import Store
+from .store import Store, is_text_of
 
 SETTLING_SECONDS = 2.0  # a writer that lives gives its record a row within milliseconds of the file
 
@@ -105,7 +107,7 @@ class _Round:
 
     def note(self, fault: Fault, address: str, what: str) -> None:
         try:
-            needed_by = tuple(self.store.dependents(address)) if len(address) == 64 else ()
+            needed_by = tuple(self.store.dependents(address)) if ADDRESS.fullmatch(address) else ()
         except StoreError:
             needed_by = ()
         self.findings.append(Finding(fault=fault, address=address, what=what, needed_by=needed_by))
@@ -155,9 +157,8 @@ class _Round:
         for address in sorted(addresses):
             if self.late():
                 return
-            try:
-                record = records.read(self.store.record_files.read(address))
-            except (StoreError, ValueError):
+            record = self._truth(address)
+            if record is None:
                 continue  # named by `contents`
             row = (record.kind, record.id, record.fence, record.written, record.text, record.refs)
             if self.store.catalogue.rows(address) != row:
@@ -174,9 +175,19 @@ class _Round:
             if self.store.catalogue.addresses() == addresses:
                 self.note(Fault.INDEX, address, "the catalogue is wrong about whether this record counts")
 
+    def _truth(self, address: str) -> Record | None:
+        """A record from its file; from its row where the file is damaged and the row still hashes to the address."""
+        with contextlib.suppress(StoreError, ValueError):
+            return records.read(self.store.record_files.read(address))
+        text = self.store.catalogue.text(address)
+        if text is not None and is_text_of(text, address):
+            with contextlib.suppress(ValueError):
+                return records.read(text)
+        return None
+
     def sizes(self) -> None:
         """Everything that a record names is there and as long as it was."""
-        for address, (size, _) in self.store.catalogue.sizes().items():
+        for address, (size, _) in self.known().items():
             if self.late():
                 return
             try:
@@ -191,13 +202,22 @@ class _Round:
             elif found != size:
                 self.note(Fault.CORRUPT, address, f"it has {found} bytes and had {size}")
 
+    def known(self) -> dict[str, tuple[int, int]]:
+        """Size and last check of every object that the catalogue knows."""
+        try:
+            sizes = self.store.catalogue.sizes()
+        except StoreError as error:
+            self.note(Fault.INDEX, "catalog.db", str(error))
+            return {}
+        for name in [name for name in sizes if not ADDRESS.fullmatch(name)]:
+            del sizes[name]
+            self.note(Fault.INDEX, "catalog.db", f"it names an object {name!r}, which is no address")
+        return sizes
+
     def contents(self) -> None:
         """Hash everything, longest unchecked first."""
         store = self.store
-        try:
-            known = store.catalogue.sizes()
-        except StoreError:
-            known = {}
+        known = self.known()
         store.objects.forget_checks()
         store.record_files.forget_checks()
         layers, record_files = set(store.objects.addresses()), set(store.record_files.addresses())
