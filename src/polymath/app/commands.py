@@ -1,0 +1,201 @@
+"""What each command does, between the arguments of `main` and the library."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ..knowledge import Polymath, Task, num_bytes, seconds
+from ..spec import BadInput, plain
+from . import output, terminal
+
+
+def learn(
+    data: str,
+    *,
+    begin: float,
+    store: Path,
+    as_json: bool,
+    target: tuple[str, ...],
+    name: str | None,
+    types: tuple[str, ...],
+    split: str | None,
+    test_fraction: float,
+    budget: str | None,
+    memory: str | None,
+    problem: Path | None,
+    **wishes: Any,
+) -> None:
+    """Learn a task and say what came out."""
+    from ..learning import Wishes
+    from ..learning import learn as learn_
+    from ..problem import Problem
+    from .progress import Progress
+
+    described = Problem.load(problem) if problem is not None else None
+    try:
+        wish = Wishes(
+            name=_task_name(name),
+            targets=target,
+            types=_pairs(types),
+            split=_split(split, test_fraction),
+            budget_seconds=None if budget is None else seconds(budget),
+            memory_bytes=None if memory is None else num_bytes(memory),
+            begin=begin,
+            **wishes,
+        )
+    except ValueError as error:
+        raise _wrong_option(error) from error
+    knowledge = Polymath(store)
+    with Progress(wish) as progress:
+        record = learn_(data, store=knowledge.store, wishes=wish, listener=progress, problem=described)
+    task = Task(knowledge.store, record)
+    if as_json:
+        terminal.print_json(_line(task))
+    else:
+        output.learned(task, store=store)
+    knowledge.close()
+
+
+def predict(task: str, data: str, *, out: Path | None, store: Path, as_json: bool) -> None:
+    """Answer for every row."""
+    knowledge = _open(store)
+    found = knowledge.task(task)
+    answers = found.predict(data)
+    if out is not None:
+        output.write_predictions(answers, out)
+        terminal.say(f"{len(answers)} predictions written to {out}")
+    if as_json:
+        terminal.print_json({"task": found.name, "predictions": plain(answers)})
+    elif out is None:
+        output.predictions(answers)
+    failed = sum(1 for answer in answers if "error" in answer)
+    if failed:
+        terminal.say(f"{failed} of {len(answers)} rows could not be used; their answer says why.")
+
+
+def evaluate(task: str, data: str, *, store: Path, as_json: bool) -> None:
+    """Score a task on new rows."""
+    result = _open(store).task(task).evaluate(data)
+    if as_json:
+        terminal.print_json(result)
+    else:
+        output.evaluated(result)
+
+
+def tasks(*, store: Path, as_json: bool) -> None:
+    """List all tasks."""
+    found = _open(store).tasks()
+    if as_json:
+        terminal.print_json({"tasks": [_line(task) for task in found]})
+    else:
+        output.tasks(found)
+
+
+def show(task: str, *, store: Path, as_json: bool) -> None:
+    """Describe one task."""
+    found = _open(store).task(task)
+    if as_json:
+        terminal.print_json(plain(found.record.model_dump(mode="json")))
+    else:
+        output.show(found)
+
+
+def leaderboard(task: str, *, store: Path, as_json: bool) -> None:
+    """Everything that was tried."""
+    found = _open(store).task(task)
+    rows = found.leaderboard()
+    if as_json:
+        terminal.print_json({"task": found.name, "metric": found.record.summary.metric, "experiments": plain(rows)})
+    else:
+        output.leaderboard(found, rows)
+
+
+def report(task: str, *, out: Path | None, store: Path, as_json: bool) -> None:
+    """Write the page."""
+    path = _open(store).task(task).report(out)
+    if as_json:
+        terminal.print_json({"task": task, "report": str(path)})
+    else:
+        terminal.say(f"report written to {path}")
+
+
+def verify(level: str, *, store: Path, as_json: bool) -> int:
+    """Check the store; gives the exit code."""
+    from ..store import verify as verify_
+
+    if level not in ("quick", "full"):
+        raise BadInput("is not a level of checking", value=level, remedy="Use quick or full.")
+    found = verify_(_open(store, read_only=False).store, level="quick" if level == "quick" else "full")
+    if as_json:
+        terminal.print_json(plain(output.as_dict(found)))
+    else:
+        output.verified(found)
+    return int(found.exit_status)
+
+
+def rebuild(*, store: Path, as_json: bool) -> None:
+    """Make the catalogue anew."""
+    from ..store import rebuild as rebuild_
+
+    found = rebuild_(_open(store, read_only=False).store)
+    if as_json:
+        terminal.print_json(plain(output.as_dict(found)))
+    else:
+        terminal.say(str(found))
+
+
+def _open(store: Path, *, read_only: bool = False) -> Polymath:
+    """An existing store; a mistyped folder is not made into a new one."""
+    if not store.exists():
+        raise BadInput("there is no store here", file=store, remedy="Learn a task first, or give --store.")
+    return Polymath(store, read_only=read_only)
+
+
+def _line(task: Task) -> dict[str, Any]:
+    summary = plain(task.record.summary.model_dump(mode="json"))
+    digest = summary.pop("result_digest")
+    return {"task": task.name, "state": task.record.state, **summary, "digest": digest}
+
+
+def _task_name(name: str | None) -> str:
+    if name is None:
+        return ""
+    if not name or len(name) > 100 or not all(c.isalnum() or c in "-_." for c in name) or name.startswith("."):
+        raise BadInput("is not a name for a task", value=name, remedy="Use letters, digits, '-', '_' and '.', at most 100.")
+    return name
+
+
+def _pairs(texts: tuple[str, ...]) -> dict[str, str]:
+    """['age=number'] -> {'age': 'number'}; the column may hold '=' itself."""
+    result = {}
+    for text in texts:
+        column, equals, word = text.rpartition("=")
+        if not equals or not column or not word:
+            raise BadInput("is not COLUMN=TYPE", value=text, remedy="Give for example --type age=number.")
+        result[column] = word
+    return result
+
+
+def _split(text: str | None, test_fraction: float) -> Any:
+    from ..problem import Split
+
+    kind, _, column = (text or "auto").partition(":")
+    settings: Mapping[str, Any] = {"kind": kind, "column": column or None, "test_fraction": test_fraction}
+    try:
+        return Split.model_validate(dict(settings))
+    except ValueError as error:
+        raise BadInput(
+            "is not a way to split", value=text or test_fraction, remedy="Use random, stratified, group:COLUMN or time:COLUMN, and a share from 0 to 0.99."
+        ) from error
+
+
+def _wrong_option(error: ValueError) -> BadInput:
+    if isinstance(error, BadInput):
+        return error
+    found = getattr(error, "errors", lambda **_: [])(include_url=False)
+    if not found:
+        return BadInput(str(error))
+    option = str(found[0]["loc"][0]) if found[0]["loc"] else ""
+    return BadInput(f"option {option}: {found[0]['msg'].removeprefix('Value error, ')}", value=found[0].get("input"))

@@ -1,0 +1,214 @@
+"""`polymath`: the command line. Only typer and rich are imported here; each command imports what it needs when it runs."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import wraps
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from . import terminal
+
+BEGIN = time.monotonic() - terminal.seconds_since_start()
+"""When this process began: a budget counts the whole command, start included."""
+
+app = typer.Typer(
+    help="Hand it data, get a working model; everything it learns is added to one growing store.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+Store = Annotated[Path, typer.Option("--store", help="Folder of the store.")]
+Json = Annotated[bool, typer.Option("--json", help="Print exactly one JSON object on stdout.")]
+Name = Annotated[str, typer.Argument(metavar="TASK", help="Name of a task.")]
+Data = Annotated[str, typer.Argument(metavar="DATA", help="A CSV, TSV, Parquet, JSON-lines or Arrow file, or a folder.")]
+KNOWLEDGE = Path("knowledge")
+
+
+@contextmanager
+def _errors(as_json: bool) -> Iterator[None]:
+    """What the user can mend becomes one line and exit code 2; a store that fails, exit code 3."""
+    from ..spec import BadInput
+    from ..store import StoreError
+
+    try:
+        yield
+    except BadInput as error:
+        terminal.fail(str(error), as_json=as_json)
+        raise typer.Exit(2) from error
+    except StoreError as error:
+        terminal.fail(str(error), as_json=as_json)
+        raise typer.Exit(3) from error
+    except KeyboardInterrupt as error:
+        terminal.fail("stopped", as_json=as_json)
+        raise typer.Exit(130) from error
+    except BrokenPipeError as error:
+        raise typer.Exit(0) from error
+
+
+def _command(function: Callable[..., None]) -> Callable[..., None]:
+    """Registers a command whose errors become one line."""
+
+    @app.command()
+    @wraps(function)
+    def command(*args: Any, **kwargs: Any) -> None:
+        with _errors(bool(kwargs.get("json"))):
+            function(*args, **kwargs)
+
+    return command
+
+
+@_command
+def learn(
+    data: Data,
+    target: Annotated[list[str] | None, typer.Option("--target", "-t", help="Column to predict; may be repeated.")] = None,
+    name: Annotated[str | None, typer.Option("--name", "-n", help="Name of the task (default: from DATA).")] = None,
+    budget: Annotated[str | None, typer.Option("--budget", "-b", help="Time for everything: 60s, 10m, 2h.")] = None,
+    work: Annotated[
+        float | None, typer.Option("--work", help="Work units instead of time: the same result on any machine.")
+    ] = None,
+    type_: Annotated[list[str] | None, typer.Option("--type", help="COLUMN=TYPE overrides an inferred type.")] = None,
+    ignore: Annotated[list[str] | None, typer.Option("--ignore", help="Column to leave out; may be repeated.")] = None,
+    metric: Annotated[str | None, typer.Option("--metric", help="What to make best, for example auc, rmse, f1_macro.")] = None,
+    test: Annotated[str | None, typer.Option("--test", help="File or folder with the test rows.")] = None,
+    validation: Annotated[str | None, typer.Option("--validation", help="File or folder with validation rows.")] = None,
+    split: Annotated[str | None, typer.Option("--split", help="random, stratified, group:COLUMN, time:COLUMN.")] = None,
+    test_fraction: Annotated[float, typer.Option(help="Share of the rows kept for the one test at the end.")] = 0.2,
+    problem: Annotated[Path | None, typer.Option("--problem", help="Problem file (TOML or JSON).")] = None,
+    seed: Annotated[int, typer.Option(help="Same seed and work: same result.")] = 0,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    engine: Annotated[str, typer.Option(help="processes, or inline: everything in this process.")] = "processes",
+    lanes: Annotated[int | None, typer.Option(help="Experiments side by side (default: one per core).")] = None,
+    memory: Annotated[str | None, typer.Option("--memory", help="Memory to stay below, for example 4GB.")] = None,
+    store: Store = KNOWLEDGE,
+    json: Json = False,
+) -> None:
+    """Learn a task from DATA: infer the problem, search for a model, add it to the store."""
+    from . import commands
+
+    commands.learn(
+        data,
+        begin=BEGIN,
+        store=store,
+        as_json=json,
+        target=tuple(target or ()),
+        name=name,
+        budget=budget,
+        work=work,
+        types=tuple(type_ or ()),
+        ignore=tuple(ignore or ()),
+        metric=metric,
+        test=test,
+        validation=validation,
+        split=split,
+        test_fraction=test_fraction,
+        problem=problem,
+        seed=seed,
+        device=device,
+        engine=engine,
+        lanes=lanes,
+        memory=memory,
+    )
+
+
+@_command
+def predict(
+    task: Name,
+    data: Data,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Write a CSV, Parquet or JSON-lines file instead.")] = None,
+    store: Store = KNOWLEDGE,
+    json: Json = False,
+) -> None:
+    """Answer for every row of DATA (or for one image or text file)."""
+    from . import commands
+
+    commands.predict(task, data, out=out, store=store, as_json=json)
+
+
+@_command
+def evaluate(task: Name, data: Data, store: Store = KNOWLEDGE, json: Json = False) -> None:
+    """Score a task on DATA that holds the truth."""
+    from . import commands
+
+    commands.evaluate(task, data, store=store, as_json=json)
+
+
+@_command
+def tasks(store: Store = KNOWLEDGE, json: Json = False) -> None:
+    """List the tasks of the store."""
+    from . import commands
+
+    commands.tasks(store=store, as_json=json)
+
+
+@_command
+def show(task: Name, store: Store = KNOWLEDGE, json: Json = False) -> None:
+    """What a task is: problem, path, scores, where it came from."""
+    from . import commands
+
+    commands.show(task, store=store, as_json=json)
+
+
+@_command
+def leaderboard(task: Name, store: Store = KNOWLEDGE, json: Json = False) -> None:
+    """Everything that was tried for a task, best first, failures too."""
+    from . import commands
+
+    commands.leaderboard(task, store=store, as_json=json)
+
+
+@_command
+def report(
+    task: Name,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Where to write it (default: TASK.html).")] = None,
+    store: Store = KNOWLEDGE,
+    json: Json = False,
+) -> None:
+    """Write one self-contained HTML page with pictures about a task."""
+    from . import commands
+
+    commands.report(task, out=out, store=store, as_json=json)
+
+
+@_command
+def verify(
+    level: Annotated[str, typer.Option(help="quick or full (hash everything).")] = "full",
+    store: Store = KNOWLEDGE,
+    json: Json = False,
+) -> None:
+    """Check the store. Exit code bits: 1 corrupt, 2 missing, 4 unreadable, 8 catalogue differs."""
+    from . import commands
+
+    raise typer.Exit(commands.verify(level, store=store, as_json=json))
+
+
+@_command
+def rebuild(store: Store = KNOWLEDGE, json: Json = False) -> None:
+    """Make the store's catalogue anew from its objects."""
+    from . import commands
+
+    commands.rebuild(store=store, as_json=json)
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    from .. import __version__
+
+    sys.stdout.write(__version__ + "\n")
+
+
+def main() -> None:
+    """Entry point of the `polymath` command."""
+    app()
+
+
+if __name__ == "__main__":
+    main()

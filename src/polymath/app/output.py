@@ -1,0 +1,199 @@
+"""Results for people, on stdout."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..spec import BadInput, Json, printable
+from . import terminal
+from .terminal import duration, number
+
+if TYPE_CHECKING:
+    from ..knowledge import Task
+    from ..problem import Rows
+    from ..problem.inference import Inference
+
+BEST = 12
+"""Lines of a leaderboard that follow learning."""
+
+
+def inference(found: Inference, rows: Rows) -> None:
+    """The table of what every column was taken for, and why (on stderr: it is talk)."""
+    lines = found.table()
+    terminal.table(f"{rows.source}: {len(rows):,} rows", lines[0], lines[1:], on_stderr=True)
+
+
+def leaderboard(task: Task, rows: Sequence[Mapping[str, Json]], *, most: int | None = None) -> None:
+    """What was tried, best first."""
+    shown = [
+        [
+            str(row["experiment"]),
+            printable(str(row["what"]), limit=70),
+            number(_sign(task, row["score"])) if not row["failed"] else "failed",
+            f"{row['weight']:.2f}" if row["weight"] else "",
+            f"{row['parameters']:,}" if isinstance(row["parameters"], int) else "",
+            f"{row['seconds']:.1f} s" if isinstance(row["seconds"], float) else "",
+            printable(str(row["failed"]), limit=60),
+        ]
+        for row in list(rows)[:most]
+    ]
+    metric = task.record.summary.metric
+    title = f"{task.name}: {len(rows)} experiments"
+    terminal.table(title, ["#", "what", f"validation {metric}", "weight", "parameters", "cost", "died of"], shown)
+    if most is not None and len(rows) > most:
+        sys.stdout.write(f"... and {len(rows) - most} more: polymath leaderboard {task.name}\n")
+
+
+def _sign(task: Task, score: Json) -> float | None:
+    if not isinstance(score, (int, float)):
+        return None
+    return float(score) if task.record.summary.greater_is_better else -float(score)
+
+
+def learned(task: Task, *, store: Path) -> None:
+    """The end of `learn`: leaderboard, score with its interval, what to do next."""
+    record, summary = task.record, task.record.summary
+    leaderboard(task, task.leaderboard(), most=BEST)
+    test = ""
+    if summary.test is not None:
+        test = f", test {number(summary.test)}"
+        if summary.interval is not None:
+            test += f" (95 % interval {number(summary.interval[0])} to {number(summary.interval[1])})"
+    lines = [
+        f"Task {record.name!r}: {summary.metric} validation {number(summary.validation)}{test}",
+        f"{summary.experiments} experiments, {summary.failed} failed, {duration(summary.seconds)}, {summary.parameters:,} parameters; "
+        f"{summary.rows_used:,} rows used, {summary.rows_unused:,} not",
+    ]
+    lines += [_unused(one) for one in record.unused if one["what"] == "row"]
+    if record.state == "stopped":
+        lines.append("Stopped early: the same command goes on where it was.")
+    where = "" if store == Path("knowledge") else f" --store {store}"
+    lines += [
+        f"Next: polymath predict {record.name} DATA{where}    answers for new rows",
+        f"      polymath report {record.name}{where}          a page with pictures",
+    ]
+    sys.stdout.write("\n".join(lines) + "\n")
+
+
+def _unused(one: Mapping[str, Any]) -> str:
+    example = one.get("example") or {}
+    where = f", first: {example['file']}" + (f" row {example['row']}" if example.get("row") else "") if example else ""
+    return f"  not used: {one['count']:,} rows, {one['reason']}{where}"
+
+
+def tasks(found: Sequence[Task]) -> None:
+    """One line per task."""
+    rows = []
+    for task in found:
+        summary = task.record.summary
+        rows.append(
+            [task.name, task.record.state, summary.metric, number(summary.validation), number(summary.test), f"{summary.parameters:,}"]
+        )
+    terminal.table(f"{len(found)} tasks", ["task", "state", "metric", "validation", "test", "parameters"], rows)
+
+
+def show(task: Task) -> None:
+    """One task for people."""
+    record = task.record
+    problem = task.predictor.problem
+    rows = [[f.name, "input", str(f.type), str(f.form)] for f in problem.inputs]
+    rows += [[f.name, "output", str(f.type), f"metric {problem.metric_of(f.name).name}"] for f in problem.outputs]
+    terminal.table(f"task {record.name} ({record.state})", ["column", "role", "type", "form"], rows)
+    members = [[str(m["number"]), str(m["label"]), f"{m['weight']:.3f}"] for m in record.members]
+    terminal.table("its path combines", ["experiment", "what", "weight"], members)
+    for split, outputs in record.scores.items():
+        for name, scores in outputs.items():
+            line = ", ".join(f"{metric} {number(value)}" for metric, value in scores.items())
+            sys.stdout.write(f"{split} {name}: {line}\n")
+    summary, origin = record.summary, record.origin
+    sys.stdout.write(
+        f"learned from {origin.get('source')} in {duration(summary.seconds)}, {summary.experiments} experiments; "
+        f"{summary.parameters:,} parameters; digest {summary.result_digest[:16]}\n"
+    )
+
+
+def predictions(answers: Sequence[Mapping[str, Any]]) -> None:
+    """Answers as tab-separated lines with a header."""
+    names = list(dict.fromkeys(name for answer in answers for name in answer if name != "error"))
+    header = ["row"]
+    for name in names:
+        header += [name, *(f"{name}.{key}" for key in _extra(answers, name))]
+    sys.stdout.write("\t".join(header) + "\n")
+    for row, answer in enumerate(answers, 1):
+        cells = [str(row)]
+        if "error" in answer:
+            cells.append(f"cannot be used: {printable(str(answer['error']))}")
+        for name in names if "error" not in answer else ():
+            found = answer.get(name, {})
+            cells += [_cell(found.get("value")), *(_cell(found.get(key)) for key in _extra(answers, name))]
+        sys.stdout.write("\t".join(cells) + "\n")
+
+
+def _extra(answers: Sequence[Mapping[str, Any]], name: str) -> list[str]:
+    first = next((answer[name] for answer in answers if name in answer), {})
+    return [key for key in ("probability", "low", "high") if key in first]
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if isinstance(value, list):
+        return ";".join(str(one) for one in value)
+    return "" if value is None else printable(str(value), limit=200)
+
+
+def write_predictions(answers: Sequence[Mapping[str, Any]], path: Path) -> None:
+    """A CSV, Parquet or JSON-lines file with one line per row. Raises BadInput for another ending."""
+    suffix = path.suffix.lower()
+    if suffix in (".jsonl", ".ndjson"):
+        path.write_text("".join(json.dumps(answer, allow_nan=False) + "\n" for answer in answers), encoding="utf-8")
+        return
+    import pyarrow as pa
+    from pyarrow import csv, parquet
+
+    names = list(dict.fromkeys(name for answer in answers for name in answer if name != "error"))
+    columns: dict[str, list[Any]] = {}
+    for name in names:
+        for key in ("value", *_extra(answers, name)):
+            values = [answer.get(name, {}).get(key) for answer in answers]
+            plain_values = [";".join(map(str, v)) if isinstance(v, list) else v for v in values]
+            columns[name if key == "value" else f"{name}.{key}"] = plain_values
+    if any("error" in answer for answer in answers):
+        columns["error"] = [answer.get("error") for answer in answers]
+    table = pa.table(columns)
+    if suffix == ".parquet":
+        parquet.write_table(table, path)
+    elif suffix == ".csv":
+        csv.write_csv(table, path)
+    else:
+        raise BadInput("is not a kind of file for predictions", file=path, remedy="Use .csv, .parquet or .jsonl.")
+
+
+def evaluated(result: Mapping[str, Any]) -> None:
+    """Scores, one a line."""
+    sys.stdout.write(f"task {result['task']}: {result['rows']:,} rows, {result['rows_unused']:,} not used\n")
+    for name, value in result["scores"].items():
+        if isinstance(value, Mapping):
+            for metric, score in value.items():
+                sys.stdout.write(f"  {name} {metric}: {number(score)}\n")
+        else:
+            sys.stdout.write(f"  {name}: {number(value)}\n")
+
+
+def verified(found: Any) -> None:
+    """What a check of the store found."""
+    for finding in found.findings:
+        sys.stdout.write(f"{finding}\n")
+    state = "sound" if not found.findings else f"{len(found.findings)} findings"
+    sys.stdout.write(f"{found.checked:,} objects checked in {found.seconds:.1f} s: {state}\n")
+
+
+def as_dict(report: Any) -> dict[str, Any]:
+    """A small result of the store as plain data."""
+    found: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(report), default=str))
+    return found

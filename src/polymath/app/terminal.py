@@ -1,0 +1,74 @@
+"""What people see: results on stdout, talk on stderr, everything readable without colour."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from typing import Any
+
+
+def seconds_since_start() -> float:
+    """Seconds since this process began, import time included; 0 where the system does not tell."""
+    try:
+        with open("/proc/self/stat") as file:
+            fields = file.read().rpartition(")")[2].split()
+        started = int(fields[19]) / os.sysconf("SC_CLK_TCK")
+        return max(time.clock_gettime(time.CLOCK_BOOTTIME) - started, 0.0)
+    except (OSError, ValueError, IndexError, AttributeError):
+        return 0.0
+
+
+def say(text: str) -> None:
+    """One line of talk."""
+    sys.stderr.write(text + "\n")
+    sys.stderr.flush()
+
+
+def fail(text: str, *, as_json: bool) -> None:
+    """An error: one line on stderr, and with --json one object on stdout."""
+    if as_json:
+        print_json({"error": text})
+    say(f"polymath: {text}")
+
+
+def print_json(value: Any) -> None:
+    """Exactly one JSON object on stdout."""
+    sys.stdout.write(json.dumps(value, ensure_ascii=True, allow_nan=False) + "\n")
+    sys.stdout.flush()
+
+
+def table(title: str, columns: list[str], rows: list[list[str]], *, on_stderr: bool = False) -> None:
+    """A plain table."""
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    made = Table(title=title, box=SIMPLE_HEAD, title_justify="left", title_style="bold")
+    for number, column in enumerate(columns):
+        made.add_column(column, overflow="fold", justify="left" if number == 0 else "default")
+    for row in rows:
+        made.add_row(*(escape(cell) for cell in row))
+    console = Console(stderr=on_stderr, soft_wrap=False)
+    if not console.is_terminal:
+        console = Console(stderr=on_stderr, width=140)
+    console.print(made)
+
+
+def number(value: float | None, digits: int = 4) -> str:
+    """A score for people."""
+    if value is None:
+        return "-"
+    return f"{value:.{digits}g}" if abs(value) >= 1000 or (value and abs(value) < 1e-3) else f"{value:.{digits}f}"
+
+
+def duration(seconds: float) -> str:
+    """'8 s', '3 min 20 s', '1 h 05 min'."""
+    whole = round(max(seconds, 0.0))
+    if whole < 120:
+        return f"{whole} s"
+    if whole < 7200:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"

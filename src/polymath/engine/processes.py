@@ -1,0 +1,144 @@
+"""Jobs side by side in local processes: one process per lane, restarted when it dies.
+
+Python's own process pool gives up as a whole when one worker is killed; here a death costs one job. Workers are forked
+from a server that has imported the function's module and nothing else (no state or database connection of this process is
+carried over, and torch is imported once for all lanes); they ignore Ctrl-C (the parent decides), die with their parent and
+may be limited in memory, so that an experiment that asks for too much fails alone.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import multiprocessing
+import os
+import queue
+import resource
+import signal
+import sys
+import threading
+import traceback
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection
+from multiprocessing.context import BaseContext
+from multiprocessing.process import BaseProcess
+
+from .interface import Function, WorkerDied
+
+_PR_SET_PDEATHSIG = 1
+
+
+@dataclass
+class _Order:
+    text: str
+    timeout_seconds: float | None
+    future: Future[str] = field(default_factory=Future)
+
+
+class Processes:
+    """`lanes` worker processes. `memory_bytes` limits the private memory of each (Linux: RLIMIT_DATA)."""
+
+    def __init__(self, function: Function, *, lanes: int, memory_bytes: int | None = None) -> None:
+        self.lanes = lanes
+        self._function, self._memory_bytes = function, memory_bytes
+        if "forkserver" in multiprocessing.get_all_start_methods():
+            self._context: BaseContext = multiprocessing.get_context("forkserver")
+            self._context.set_forkserver_preload([function.__module__])
+        else:
+            self._context = multiprocessing.get_context("spawn")
+        self._orders: queue.SimpleQueue[_Order | None] = queue.SimpleQueue()
+        self._closed = threading.Event()
+        self._processes: dict[int, BaseProcess] = {}
+        self._threads = [
+            threading.Thread(target=self._serve, args=(lane,), name=f"polymath-lane-{lane}", daemon=True)
+            for lane in range(lanes)
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def submit(self, text: str, *, timeout_seconds: float | None = None) -> Future[str]:
+        if self._closed.is_set():
+            raise RuntimeError("this engine is closed")
+        order = _Order(text, timeout_seconds)
+        self._orders.put(order)
+        return order.future
+
+    def close(self) -> None:
+        """Kills running jobs, refuses queued ones, waits until no worker is left."""
+        self._closed.set()
+        for process in list(self._processes.values()):
+            process.kill()
+        for _ in self._threads:
+            self._orders.put(None)
+        for thread in self._threads:
+            thread.join(timeout=10)
+
+    def _start(self, lane: int) -> tuple[BaseProcess, Connection]:
+        ours, theirs = self._context.Pipe()
+        process: BaseProcess = self._context.Process(  # type: ignore[attr-defined]  # BaseContext leaves it to its kinds
+            target=_work, args=(self._function, theirs, self._memory_bytes), name=f"polymath-worker-{lane}", daemon=True
+        )
+        process.start()
+        theirs.close()
+        self._processes[lane] = process
+        return process, ours
+
+    def _serve(self, lane: int) -> None:
+        """One lane: starts its process early (importing torch takes seconds), passes orders on, restarts it after a death."""
+        worker = self._start(lane)
+        while (order := self._orders.get()) is not None:
+            if self._closed.is_set():
+                order.future.set_exception(WorkerDied("the engine was closed"))
+                continue
+            if not worker[0].is_alive():
+                worker = self._start(lane)
+            self._run(order, *worker)
+        worker[0].kill()
+        worker[0].join()
+
+    def _run(self, order: _Order, process: BaseProcess, connection: Connection) -> None:
+        try:
+            connection.send_bytes(order.text.encode())
+            if not connection.poll(order.timeout_seconds):
+                process.kill()
+                process.join()
+                raise WorkerDied(f"no answer within {order.timeout_seconds:.0f} s")
+            answer = connection.recv_bytes().decode()
+        except (EOFError, OSError):
+            process.join(timeout=5)
+            process.kill()
+            order.future.set_exception(WorkerDied(f"the worker died ({_how(process.exitcode)})"))
+        except WorkerDied as error:
+            order.future.set_exception(error)
+        else:
+            if answer.startswith("+"):
+                order.future.set_result(answer[1:])
+            else:
+                order.future.set_exception(RuntimeError(answer[1:]))
+
+
+def _how(exitcode: int | None) -> str:
+    if exitcode == -signal.SIGKILL:
+        return "killed: most often the machine was out of memory"
+    return f"signal {-exitcode}" if exitcode is not None and exitcode < 0 else f"exit code {exitcode}"
+
+
+def _work(function: Function, connection: Connection, memory_bytes: int | None) -> None:
+    """Body of a worker process: answers '+outcome' or '-traceback' until the pipe closes."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() == 1:  # the parent died before the line above
+            return
+        if memory_bytes is not None:
+            resource.setrlimit(resource.RLIMIT_DATA, (memory_bytes, memory_bytes))
+    while True:
+        try:
+            text = connection.recv_bytes().decode()
+        except (EOFError, OSError):
+            return
+        try:
+            answer = "+" + function(text)
+        except Exception:  # the engine's worker: a failed job becomes a ledger record with its traceback
+            answer = "-" + traceback.format_exc(limit=20)
+        connection.send_bytes(answer.encode())

@@ -1,0 +1,338 @@
+"""Learn: composes the rooms. Data -> problem -> dataset -> search -> ensemble -> task, with something usable at any moment."""
+
+from __future__ import annotations
+
+import math
+import os
+import platform
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import numpy as np
+from pydantic import Field
+
+from .engine import Engine, FirstInLine, InLine, Processes, pick_device
+from .problem import Dataset, Ignored, Problem, Split, near_duplicates
+from .problem import splits as rowsplits
+from .problem.inference import Inference, infer
+from .problem.sources import Rows, read
+from .predicting import HEAD, TaskRecord, load_record
+from .search import Clock, Experiment, Ledger, search
+from .search.generators import GENERATORS
+from .search.spaces.problems import ProblemPlan, Settings, methods
+from .spec import BadInput, Spec
+from .store import Store
+from .study import Study
+from .train import Context, Facts
+from .train.rung import run_json
+
+DEFAULT_BUDGET = 600.0
+"""Ten minutes: enough for most tables, and short enough to wait for."""
+RESERVE_SHARE, RESERVE_SECONDS = 0.03, 1.2
+"""Kept back of a time budget for the last ensemble, the test and publishing."""
+
+FEW_FOLDS = 5
+MANY_ROWS, MANY_HEAVY_ROWS = 20_000, 1_000
+"""Up to so many rows (without, and with, pictures or texts) experiments rotate through all folds."""
+MOST_VALIDATION = 6_000
+"""Validation rows of large data: enough to tell half a point of accuracy apart, and no more kept from training."""
+
+
+class Wishes(Spec):
+    """What may be asked of `learn`; everything has a default."""
+
+    name: str = ""
+    targets: tuple[str, ...] = ()
+    types: dict[str, str] = {}
+    """Column -> type word (number, category, date, text, image, labels)."""
+    ignore: tuple[str, ...] = ()
+    metric: dict[str, str] | str | None = None
+    split: Split = Split()
+    budget_seconds: float | None = Field(default=None, gt=0)
+    work: float | None = Field(default=None, gt=0)
+    """Work units instead of seconds: the result then depends on data, seed, lanes and this alone."""
+    begin: float | None = None
+    """`time.monotonic()` at which the budget began to run; None = when `learn` is called."""
+    seed: int = 0
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    engine: Literal["processes", "inline"] = "processes"
+    lanes: int | None = Field(default=None, ge=1, le=256)
+    memory_bytes: int | None = Field(default=None, gt=0)
+    generator: str = "random"
+    cache: str | None = None
+    """Folder for decoded data (default: ~/.cache/polymath). It holds training rows; the store does not."""
+    test: str | None = None
+    validation: str | None = None
+
+
+class Listener(Protocol):
+    """Who is told how learning goes."""
+
+    def say(self, text: str) -> None: ...
+    def inferred(self, inference: Inference, rows: Rows) -> None: ...
+    def ready(self, dataset: Dataset, rows: Rows) -> None: ...
+    def tried(self, experiment: Experiment, study: Study, clock: Clock) -> None: ...
+
+
+class Silent:
+    """Tells nobody."""
+
+    def say(self, text: str) -> None: ...
+    def inferred(self, inference: Inference, rows: Rows) -> None: ...
+    def ready(self, dataset: Dataset, rows: Rows) -> None: ...
+    def tried(self, experiment: Experiment, study: Study, clock: Clock) -> None: ...
+
+
+def learn(data: Any, *, store: Store, wishes: Wishes, listener: Listener, problem: Problem | None = None) -> TaskRecord:
+    """Learns a task and publishes it in the store; returns its record.
+
+    Stopped by Ctrl-C it publishes the best so far. Called again with the same data and wishes it goes on where it was; what
+    was already done costs nothing. Raises BadInput if nothing can be learned from the data.
+    """
+    begin = wishes.begin if wishes.begin is not None else time.monotonic()
+    if wishes.work is not None and wishes.budget_seconds is not None:
+        raise BadInput("a time budget and work units were given", remedy="Give --budget or --work, not both.")
+    with _interruptible() as stopped:
+        cache = Path(wishes.cache) if wishes.cache else Path.home() / ".cache" / "polymath"
+        rows, dataset = prepare(data, wishes, cache=cache, listener=listener, problem=problem)
+        name = wishes.name or dataset.problem.name
+        budget = None if wishes.work is not None else wishes.budget_seconds or DEFAULT_BUDGET
+        done = _already(store, name, dataset, wishes, budget)
+        if done is not None:
+            listener.say(f"Task {name!r} was learned from these data before, with this budget or more; nothing to do.")
+            return done
+        return _search(store, name, rows, dataset, wishes, listener, begin=begin, budget=budget, stopped=stopped)
+
+
+def prepare(
+    data: Any, wishes: Wishes, *, cache: Path, listener: Listener, problem: Problem | None = None
+) -> tuple[Rows, Dataset]:
+    """Reads, infers, splits and encodes. Raises BadInput."""
+    rows = read(
+        data, memory_bytes=wishes.memory_bytes, cache=cache, test=wishes.test, validation=wishes.validation
+    )
+    if problem is None:
+        inference = infer(rows, target=wishes.targets or None, types=wishes.types, ignore=wishes.ignore)
+        listener.inferred(inference, rows)
+        try:
+            problem = Problem(
+                name=wishes.name or _name(rows.source),
+                inputs=inference.inputs,
+                outputs=inference.outputs,
+                ignored=tuple(Ignored(column=c, reason=r) for c, r in inference.ignored.items()),
+                metric=wishes.metric,
+                split=wishes.split,
+            )
+        except ValueError as error:
+            raise BadInput(str(error).splitlines()[-1].strip().removeprefix("Value error, ")) from error
+    twins = near_duplicates(rows, problem, cache / "data")
+    split = _split(problem, rows, seed=wishes.seed)
+    outputs = [feature.name for feature in problem.outputs]
+    folds = rowsplits.assign(rows, split, inputs=problem.columns, outputs=outputs, hashes=twins)
+    dataset = Dataset.build(rows, problem, folds, cache / "data")
+    listener.ready(dataset, rows)
+    return rows, dataset
+
+
+def _search(
+    store: Store,
+    name: str,
+    rows: Rows,
+    dataset: Dataset,
+    wishes: Wishes,
+    listener: Listener,
+    *,
+    begin: float,
+    budget: float | None,
+    stopped: Callable[[], bool],
+) -> TaskRecord:
+    device = pick_device(wishes.device)
+    lanes = wishes.lanes or (os.cpu_count() or 1)
+    facts = facts_of(dataset)
+    scratch = Store.open(store.path / "scratch")
+    ledger = Ledger(store, name)
+    spent = sum(entry.seconds for entry in ledger.entries() if entry.dataset == dataset.digest) / lanes
+    context = Context(
+        dataset_folder=str(dataset.folder), scratch=str(scratch.path), device=device, memory_bytes=wishes.memory_bytes
+    )
+    settings = Settings(
+        dataset=dataset.digest,
+        facts=facts,
+        problem=dataset.problem,
+        context=context,
+        folds=rotation(dataset),
+        seed=wishes.seed,
+        methods=methods(dataset.problem, facts),
+        seconds=budget,
+    )
+    deadline = math.inf if budget is None else begin + budget
+    study = Study(
+        store,
+        scratch,
+        dataset,
+        name=name,
+        begin=begin - (spent if budget is not None else 0.0),
+        unused=unused(rows, dataset),
+        origin=origin(rows, dataset, wishes, device),
+    )
+    clock = Clock(lanes=lanes, work=wishes.work, deadline=deadline - spent - _reserve(budget, dataset), begin=begin - spent)
+
+    def finished(experiment: Experiment) -> None:
+        study.add(experiment)
+        listener.tried(experiment, study, clock)
+
+    plan = ProblemPlan(settings, finished=finished)
+    memory = None if wishes.memory_bytes is None else max(wishes.memory_bytes // (lanes + 1), 2**28)
+    engine: Engine
+    if wishes.engine == "inline":
+        engine = InLine(run_json, lanes=lanes)
+    else:
+        engine = FirstInLine(run_json, Processes(run_json, lanes=lanes, memory_bytes=memory))
+    try:
+        search(
+            plan,
+            generator=GENERATORS[wishes.generator](seed=wishes.seed),
+            engine=engine,
+            ledger=ledger,
+            clock=clock,
+            dataset=dataset.digest,
+            environment={"device": device, **versions()},
+            stop=lambda: stopped() or clock.seconds_left < -0.3,
+        )
+    finally:
+        engine.close()
+        record = study.publish("stopped" if stopped() else "done")
+        scratch.close()
+    if record is None:
+        raise BadInput(
+            f"nothing could be learned within the budget; {study.failures()}",
+            file=rows.source,
+            remedy="Give a longer --budget, or look at the failures with `polymath leaderboard`.",
+        )
+    return record
+
+
+def facts_of(dataset: Dataset) -> Facts:
+    """Sizes of a dataset, for planning work."""
+    problem = dataset.problem
+    return Facts(
+        rows=int((dataset.folds >= 0).sum()),
+        ports=problem.ports,
+        outputs={feature.name: feature.head_width for feature in problem.outputs},
+        num_folds=dataset.num_folds,
+    )
+
+
+def _split(problem: Problem, rows: Rows, *, seed: int) -> rowsplits.Split:
+    """How these rows are divided, where the problem leaves it open: as the data came, else stratified; folds by size."""
+    wished = problem.split
+    kind, column = (wished.kind, wished.column) if wished.kind != "auto" else ("stratified", None)
+    if wished.kind == "auto" and rows.given_split is not None:
+        kind, column = "given", rows.given_split
+    rest = len(rows) * (1 - wished.test_fraction)
+    folds = wished.folds or (FEW_FOLDS if rest <= MANY_ROWS else round(rest / min(MOST_VALIDATION, rest / FEW_FOLDS)))
+    return rowsplits.Split.model_validate(
+        {"kind": kind, "column": column, "test_fraction": wished.test_fraction, "folds": folds, "seed": seed}
+    )
+
+
+def rotation(dataset: Dataset) -> tuple[int, ...]:
+    """Folds to validate on: all where rows are few and a mean over folds is worth its cost, else the first alone."""
+    rows = int((dataset.folds >= 0).sum())
+    heavy = any(form.kind != "vector" for form in dataset.problem.ports.values())
+    few = rows <= (MANY_HEAVY_ROWS if heavy else MANY_ROWS)
+    given = dataset.problem.split.kind in ("given", "time")
+    return tuple(range(dataset.num_folds)) if few and not given else (0,)
+
+
+def unused(rows: Rows, dataset: Dataset) -> tuple[dict[str, Any], ...]:
+    """Every reason for which rows were not used, with its count and the first example."""
+    result = []
+    for counts, examples, what in (
+        (rows.unused_counts, rows.unused, "row"),
+        (dataset.unused_counts, dataset.unused, "row"),
+        (rows.value_counts, rows.unused, "value"),
+        (dataset.value_counts, dataset.unused, "value"),
+    ):
+        for reason, count in counts.items():
+            example = next((one for one in examples if one.reason == reason), None)
+            result.append({"what": what, "reason": reason, "count": count, "example": vars(example) if example else None})
+    return tuple(result)
+
+
+def origin(rows: Rows, dataset: Dataset, wishes: Wishes, device: str) -> dict[str, Any]:
+    """Where a task came from: enough to tell whether the same command is given again."""
+    return {
+        "source": rows.source,
+        "fingerprint": rows.fingerprint,
+        "dataset": dataset.digest,
+        "seed": wishes.seed,
+        "budget_seconds": wishes.budget_seconds,
+        "work": wishes.work,
+        "device": device,
+        "machine": platform.machine(),
+        "versions": versions(),
+    }
+
+
+def versions() -> dict[str, str]:
+    """Versions that a result depends on."""
+    names = ("polymath-learn", "torch", "numpy", "scikit-learn")
+    return {name: version(name) for name in names} | {"python": platform.python_version()}
+
+
+def _already(
+    store: Store, name: str, dataset: Dataset, wishes: Wishes, budget: float | None
+) -> TaskRecord | None:
+    """The finished task, if these data were learned with the same seed and at least this budget."""
+    if store.head(HEAD + name) is None:
+        return None
+    record = load_record(store, name)
+    before = record.origin
+    same = before.get("dataset") == dataset.digest and before.get("seed") == wishes.seed and record.state == "done"
+    if budget is not None:
+        enough = (before.get("budget_seconds") or (DEFAULT_BUDGET if before.get("work") is None else 0)) >= budget
+    else:
+        enough = (before.get("work") or 0) >= (wishes.work or 0)
+    return record if same and enough else None
+
+
+def _reserve(budget: float | None, dataset: Dataset) -> float:
+    """Seconds kept back for the end."""
+    if budget is None:
+        return 0.0
+    pictures = sum(int(np.prod(form.size or (1,))) * form.width for form in dataset.problem.ports.values() if form.kind == "map")
+    return min(RESERVE_SECONDS + RESERVE_SHARE * budget + 1.5e-7 * len(dataset.test) * pictures, 0.3 * budget)
+
+
+def _name(source: str) -> str:
+    """A task's name from what the user gave: the file or folder, without its ending."""
+    stem = Path(source).name.split(".")[0] if source else ""
+    return "".join(c if c.isalnum() or c in "-_" else "-" for c in stem).strip("-") or "task"
+
+
+@contextmanager
+def _interruptible() -> Iterator[Callable[[], bool]]:
+    """Within this, the first Ctrl-C (or SIGTERM) asks to stop, the second one stops at once."""
+    asked = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield asked.is_set
+        return
+
+    def handle(number: int, frame: Any) -> None:
+        if asked.is_set():
+            raise KeyboardInterrupt
+        asked.set()
+
+    kept: Mapping[int, Any] = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield asked.is_set
+    finally:
+        for number, handler in kept.items():
+            signal.signal(number, handler)

@@ -1,0 +1,159 @@
+"""Predict with a stored task: loads no search and no training, and touches only the weights of the task's own path."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from .problem import Problem
+from .spec import BadInput, Json, Spec
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from .model.build import PathModule
+    from .model.path import Path
+    from .store import Store
+
+CHUNK_ROWS = 4096
+"""Rows that are encoded and predicted at a time: bounds the memory of a prediction over a large file."""
+BATCH = 256
+KIND = "task"
+HEAD = "task/"
+
+
+class Summary(Spec):
+    """What learning a task took and gave, as `learn --json` prints it."""
+
+    metric: str
+    greater_is_better: bool
+    validation: float | None
+    test: float | None
+    interval: tuple[float, float] | None
+    """95 % confidence interval of the test score (bootstrap over test rows)."""
+    seconds: float
+    work: float
+    experiments: int
+    failed: int
+    rows_used: int
+    rows_unused: int
+    parameters: int
+    result_digest: str
+    """Equal for equal results: path with weights, calibration and scores; no times."""
+
+
+class TaskRecord(Spec):
+    """A learned problem as it stands in the store. Immutable; learning on writes a new record."""
+
+    name: str
+    state: Literal["learning", "stopped", "done"]
+    problem: dict[str, Any]
+    """The measured Problem."""
+    path: dict[str, Any]
+    """The Path with the addresses of its weights."""
+    calibration: dict[str, dict[str, Any]]
+    """Output -> what makes its answers honest."""
+    summary: Summary
+    scores: dict[str, dict[str, dict[str, float | None]]]
+    """Split -> output -> metric -> value."""
+    members: tuple[dict[str, Any], ...] = ()
+    """Experiments in the path: number, label, weight."""
+    origin: dict[str, Any] = {}
+    """Source, its fingerprint, seed, budget, versions, device: where it came from."""
+    unused: tuple[dict[str, Any], ...] = ()
+    """Rows that were not used: reason, count and an example."""
+    evidence: str | None = None
+    """Address of answers beside the truth for the test rows (validation rows where there is no test): `row` [N] indices
+    into the dataset, `output/NAME` raw [N, W], `target/NAME`. No inputs. None while learning."""
+
+
+def load_record(store: Store, name: str) -> TaskRecord:
+    """The newest record of a task. Raises BadInput naming near names when there is none."""
+    address = store.head(HEAD + name)
+    if address is None:
+        import difflib
+
+        known = sorted(head.removeprefix(HEAD) for head in store.heads(HEAD))
+        near = difflib.get_close_matches(name, known, 3, 0.5)
+        remedy = f"Did you mean {', '.join(near)}?" if near else f"Known tasks: {', '.join(known) or 'none yet'}."
+        raise BadInput("this store holds no such task", file=store.path, value=name, remedy=remedy)
+    return TaskRecord.model_validate(store.record(address))
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """Raw predictions [N, W] per output for the rows that could be used, and what could not."""
+
+    rows: np.ndarray
+    """Numbers of the rows that were predicted."""
+    raw: dict[str, np.ndarray]
+    bad: dict[int, str]
+    """Row number -> why it could not be predicted."""
+
+
+class Predictor:
+    """A task made ready to answer: its path is built once and kept."""
+
+    def __init__(self, record: TaskRecord, store: Store, *, device: str = "cpu") -> None:
+        from .model.build import build
+        from .model.path import Path
+
+        self.record = record
+        self.problem = Problem.model_validate(record.problem)
+        self.path: Path = Path.model_validate(record.path)
+        self.device = device
+        self.module: PathModule = build(
+            self.path, self.problem.ports, fetch=lambda address: store.get_tensors(address, finite=True)
+        )
+        self.module.eval().to(device)
+
+    def predict(self, table: pa.Table) -> Iterator[list[dict[str, Json]]]:
+        """Chunks of answers, one dictionary output -> {value, ...} per row; a row that cannot be used has {"error": why}."""
+        for begin in range(0, max(len(table), 1), CHUNK_ROWS):
+            chunk = table.slice(begin, CHUNK_ROWS)
+            if len(chunk):
+                yield self._answers(self.raw(chunk), len(chunk))
+
+    def raw(self, table: pa.Table) -> Predicted:
+        """Raw predictions of all rows that can be used."""
+        encoded = self.problem.encode_inputs(table)
+        rows = np.flatnonzero(encoded.usable)
+        inputs = {port: array[rows] for port, array in encoded.arrays.items()}
+        bad = {
+            value.row: f"{column}: {value.value}: {value.reason}" if value.value else f"{column}: {value.reason}"
+            for column, values in encoded.bad.items()
+            for value in values
+            if not encoded.usable[value.row]
+        }
+        return Predicted(rows, forward(self.module, inputs, device=self.device), bad)
+
+    def _answers(self, predicted: Predicted, count: int) -> list[dict[str, Json]]:
+        answers: list[dict[str, Json]] = [{"error": predicted.bad.get(row, "cannot be used")} for row in range(count)]
+        for row in predicted.rows:
+            answers[row] = {}
+        for feature in self.problem.outputs:
+            decoded = feature.decode(predicted.raw[feature.name], self.record.calibration.get(feature.name, {}))
+            for row, answer in zip(predicted.rows.tolist(), decoded, strict=True):
+                answers[row][feature.name] = dict(answer)
+        return answers
+
+
+def forward(module: PathModule, inputs: Mapping[str, np.ndarray], *, device: str = "cpu") -> dict[str, np.ndarray]:
+    """Raw predictions {output: [N, W]} of a path in eval mode, batch by batch."""
+    import torch
+
+    count = len(next(iter(inputs.values()))) if inputs else 0
+    parts: dict[str, list[np.ndarray]] = {name: [] for name in module.outputs}
+    with torch.inference_mode():
+        for begin in range(0, count, BATCH):
+            batch = {
+                port: torch.from_numpy(np.ascontiguousarray(array[begin : begin + BATCH])).to(device)
+                for port, array in inputs.items()
+                if port in module.ports
+            }
+            for name, value in module(batch).items():
+                parts[name].append(value.float().cpu().numpy())
+    return {name: np.concatenate(part) if part else np.zeros((0, 1), np.float32) for name, part in parts.items()}

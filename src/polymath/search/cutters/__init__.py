@@ -1,0 +1,10 @@
+"""Cutters, one file each: who decides between rungs which experiments go on. A new one = a new file + its line in `CUTTERS`."""
+
+from __future__ import annotations
+
+from .base import Cutter
+from .halving import Halving
+
+CUTTERS: dict[str, type[Cutter]] = {"halving": Halving}
+
+__all__ = ["CUTTERS", "Cutter", "Halving"]

@@ -1,0 +1,63 @@
+"""Settings of the cheap heads as choices. The first option of every list is the default."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ...model.probes import ConstantProbe, ForestProbe, LinearProbe, NearestProbe, NgramsProbe, PatchesProbe, Probe, TreesProbe
+from ..choices import Choose
+
+
+def constant(choose: Choose) -> ConstantProbe:
+    return ConstantProbe()
+
+
+def linear(choose: Choose) -> LinearProbe:
+    return LinearProbe()
+
+
+def nearest(choose: Choose) -> NearestProbe:
+    return NearestProbe()
+
+
+def trees(choose: Choose) -> TreesProbe:
+    return TreesProbe(
+        learning_rate=choose("trees.learning_rate", [0.1, 0.02, 0.035, 0.06, 0.2]),
+        max_leaf_nodes=choose("trees.max_leaf_nodes", [31, 5, 10, 16, 64, 128]),
+        min_samples_leaf=choose("trees.min_samples_leaf", [20, 2, 5, 10, 50]),
+        l2=choose("trees.l2", [0.0, 0.1, 1.0, 10.0]),
+        max_features=choose("trees.max_features", [1.0, 0.3, 0.5, 0.8]),
+        max_iter=choose("trees.max_iter", [500, 1000]),
+    )
+
+
+def forest(choose: Choose) -> ForestProbe:
+    return ForestProbe(
+        kind=choose("forest.kind", ["extra", "random"]),
+        num_trees=choose("forest.num_trees", [200]),
+        min_samples_leaf=choose("forest.min_samples_leaf", [1, 2, 5, 10]),
+        max_features=choose("forest.max_features", [None, 0.3, 0.6, 1.0]),
+    )
+
+
+def ngrams(choose: Choose) -> NgramsProbe:
+    return NgramsProbe(longest=choose("ngrams.longest", [2, 1, 3]))
+
+
+def patches(choose: Choose) -> PatchesProbe:
+    return PatchesProbe(
+        filters=choose("patches.filters", [400, 200, 800]),
+        choose=choose("patches.choose", ["random", "kmeans"]),
+    )
+
+
+SETTINGS: dict[str, Callable[[Choose], Probe]] = {
+    "constant": constant,
+    "linear": linear,
+    "nearest": nearest,
+    "trees": trees,
+    "forest": forest,
+    "ngrams": ngrams,
+    "patches": patches,
+}
+"""Method -> its settings as choices. In the order in which they are tried: cheapest first."""

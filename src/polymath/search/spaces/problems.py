@@ -1,0 +1,300 @@
+"""The space of one problem, and the plan that `search.run` follows for it: cheapest first, then paths rung by rung.
+
+Two ways to spend a budget on paths, chosen by what one full training costs:
+
+* `halving`: a full training is cheap. Many experiments in three rungs (1/9, 1/3, all of the work), cut between them.
+* `commit`: a full training would take a good part of the budget (images, texts). A few experiments get one short rung, the
+  best go on for all the rest, one per lane, in segments short enough that a kill costs little.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ...model.probes import Facts
+from ...problem.problem import Problem
+from ...spec import Spec, canonical
+from ...model.path import Path
+from ...train.job import Context, Job, Outcome, planned_work
+from ...train.recipe import GradientRecipe, Recipe
+from ..choices import Answer, Offer, Recorder, Trace, first
+from ..cutters import Halving
+from ..run import Clock, Experiment, Order, Result
+from .probes import SETTINGS
+from .rows import problem_space
+
+NOMINAL_RATE = 4.0
+"""Work units per second and lane assumed until the first training was timed (a modest core)."""
+CALIBRATION_WORK = 12.0
+"""Work units of the first rung of the first path: a few seconds on a modest core."""
+SEGMENT_SECONDS = 40.0
+"""Real time of one segment of a long training: what a kill can cost at most, near enough."""
+FULL_SHARE = 0.25
+"""A full training that costs more than this share of a lane's budget makes the plan commit."""
+EXPLORE_SHARE = 0.22
+"""Share of the budget after which a committing plan stops looking around."""
+STEADY_SHARE = 0.35
+"""Share of a long training at full learning rate before it decays."""
+
+
+class Rung(Spec):
+    """Work at its end (since the experiment began) and the learning rate at its two ends."""
+
+    work: float
+    rate: tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the plan needs to know beside the dataset."""
+
+    dataset: str
+    facts: Facts
+    problem: Problem
+    context: Context
+    folds: tuple[int, ...]
+    seed: int
+    methods: tuple[str, ...]
+    """Cheap heads and 'path', in the order in which they are tried first."""
+    seconds: float | None
+    """The whole time budget, for plans that do not change when a killed run goes on."""
+
+
+def methods(problem: Problem, facts: Facts) -> tuple[str, ...]:
+    """What suits this problem, cheapest first; 'path' comes after the first two so that its speed is known early."""
+    names = [name for name, settings in SETTINGS.items() if settings(_default()).suits(facts.ports)]
+    names = [name for name in names if name != "nearest" or facts.rows <= 50_000]
+    early = [name for name in ("constant", "linear", "ngrams") if name in names]
+    return (*early, "path", *(name for name in names if name not in early))
+
+
+def _default() -> Recorder:
+    return Recorder(first)
+
+
+class ProblemPlan:
+    """Turns choices into jobs for one problem. See the module's first lines for how it spends the budget."""
+
+    def __init__(self, settings: Settings, *, finished: Callable[[Experiment], None]) -> None:
+        self.settings = settings
+        self.finished = finished
+        self.cutter = Halving(rungs=3)
+        self._made: dict[int, tuple[Path | None, Recipe]] = {}
+        self._rungs: dict[int, list[Rung]] = {}
+        self._chosen: list[int] | None = None
+        self._rate: float | None = None
+
+    # Choices -----------------------------------------------------------------------------------------------------
+    def answered_by(self, number: int) -> Answer | None:
+        """The first experiments try every method once, with its defaults."""
+        methods = self.settings.methods
+        if number >= len(methods):
+            return None
+        options = self._options()
+        wanted = methods[number]
+
+        def answer(offer: Offer) -> float:
+            if offer.name == "method" and wanted in options:
+                return float(options.index(wanted))
+            return first(offer)
+
+        return answer
+
+    def start(self, number: int, answer: Answer | None) -> tuple[Trace, str] | None:
+        fixed = self.settings.methods[number] if number < len(self.settings.methods) else None
+        recorder = Recorder(answer or first)
+        path: Path | None = None
+        recipe: Recipe
+        method = fixed if fixed is not None and fixed not in self._options() else recorder("method", self._options())
+        if method == "path":
+            path, recipe = problem_space(recorder, self.settings.problem, rows=self.settings.facts.rows)
+        else:
+            recipe = SETTINGS[method](recorder)
+        self._made[number] = (path, recipe)
+        return recorder.trace, method if path is None else describe(path)
+
+    def _options(self) -> list[str]:
+        """Methods worth more than one try: those with settings."""
+        again = [name for name in self.settings.methods if name not in ("constant", "linear", "nearest")]
+        return ["path", *(name for name in again if name != "path")]
+
+    # Jobs --------------------------------------------------------------------------------------------------------
+    def order(self, experiment: Experiment, *, lane: int, clock: Clock) -> Order | None:
+        path, recipe = self._made[experiment.number]
+        done = len(experiment.results)
+        before = experiment.results[-1].work if experiment.results else 0.0
+        rung = Rung(work=0.0, rate=(1.0, 0.0))
+        if isinstance(recipe, GradientRecipe):
+            rungs = self._rungs.setdefault(experiment.number, self._ladder(path, recipe, experiment, lane, clock))
+            if done >= len(rungs):
+                return None
+            rung = rungs[done]
+        elif done:
+            return None
+        checkpoint = Outcome.model_validate(experiment.results[-1].outcome).checkpoint if done else None
+        job = Job(
+            dataset=self.settings.dataset,
+            path=path,
+            recipe=recipe,
+            folds=self.settings.folds,
+            work=rung.work,
+            decay=rung.rate[1] == 0.0,
+            checkpoint=checkpoint,
+            seed=self.settings.seed + experiment.number,
+        )
+        seconds = self._seconds(experiment, rung, before, clock)
+        context = self.settings.context.replace(seconds=seconds)
+        text = canonical({"job": job.model_dump(mode="json"), "context": context.model_dump(mode="json")})
+        work = max(planned_work(job, self.settings.facts) - before, 0.0)
+        timeout = None if seconds is None else seconds * 1.2 + 5
+        return Order(key=job.digest, text=text, work=work, timeout_seconds=timeout)
+
+    def _ladder(
+        self, path: Path | None, recipe: GradientRecipe, experiment: Experiment, lane: int, clock: Clock
+    ) -> list[Rung]:
+        """The first rungs of an experiment; a committing plan appends the long training later."""
+        assert path is not None
+        full = self._full_work(path)
+        lane_work = self._lane_work(clock)
+        if self._commits(full, clock):
+            if experiment.number == self.settings.methods.index("path"):
+                return [Rung(work=min(CALIBRATION_WORK, 0.04 * lane_work, full), rate=(1.0, 1.0))]
+            return [Rung(work=min(0.035 * lane_work, full), rate=(1.0, 1.0))]
+        work = min(full, FULL_SHARE * lane_work)
+        return [
+            Rung(work=work / 9, rate=(1.0, 1.0)),
+            Rung(work=work / 3, rate=(1.0, 1.0)),
+            Rung(work=work, rate=(1.0, 0.0)),
+        ]
+
+    def _full_work(self, path: Path) -> float:
+        """Work of a training as long as is ever useful: two million examples, but 20 to 200 times the data."""
+        facts = self.settings.facts
+        rows = facts.training_rows
+        epochs = min(max(2e6 / max(rows, 1), 20.0), 200.0)
+        return 3e-9 * epochs * rows * path.work(facts.ports) * len(self.settings.folds)
+
+    def _lane_work(self, clock: Clock) -> float:
+        """Work units that one lane can do in the whole budget."""
+        if clock.work is not None:
+            return clock.work / clock.lanes
+        return (self._rate or NOMINAL_RATE) * (self.settings.seconds or 60.0)
+
+    def _commits(self, full: float, clock: Clock) -> bool:
+        heavy = any(form.kind != "vector" for form in self.settings.facts.ports.values())
+        return heavy and full > FULL_SHARE * self._lane_work(clock)
+
+    def _seconds(self, experiment: Experiment, rung: Rung, before: float, clock: Clock) -> float | None:
+        """Real time for this rung: its share of what the experiment still has to do in the time that is left."""
+        if clock.by_work:
+            return None
+        left = max(clock.seconds_left, 0.1)
+        rungs = self._rungs.get(experiment.number, [])
+        if self._chosen is not None and experiment.number in self._chosen and rungs:
+            ahead = rungs[-1].work - before
+            return left * (rung.work - before) / ahead if ahead > 0 else left
+        return left
+
+    # Decisions ---------------------------------------------------------------------------------------------------
+    def goes_on(self, experiments: list[Experiment], *, clock: Clock) -> Experiment | None:
+        ready = [e for e in experiments if not e.running and not e.failed and e.number in self._rungs]
+        waiting = [e for e in ready if len(e.results) < len(self._rungs[e.number])]
+        if any(len(self._rungs[e.number]) > 1 and e.started == 1 for e in waiting) or self._chosen is None:
+            number = self._promoted(experiments, waiting)
+            if number is not None:
+                return experiments[number]
+        if self._chosen is None and self._should_commit(experiments, clock):
+            self._commit(experiments, clock)
+        if self._chosen is not None:
+            open_ones = [n for n in self._chosen if not experiments[n].running and not experiments[n].failed]
+            for number in open_ones:
+                if len(experiments[number].results) < len(self._rungs[number]):
+                    return experiments[number]
+        return None
+
+    def _promoted(self, experiments: list[Experiment], waiting: list[Experiment]) -> int | None:
+        ladders = {e.number for e in waiting if len(self._rungs[e.number]) == self.cutter.rungs}
+        if not ladders:
+            return None
+        several = [e for e in experiments if len(self._rungs.get(e.number, [])) == self.cutter.rungs]
+        scores = {e.number: [r.score for r in e.results] for e in several}
+        return self.cutter.promote(scores, {e.number: e.started for e in several})
+
+    def _should_commit(self, experiments: list[Experiment], clock: Clock) -> bool:
+        short = [e for e in experiments if len(self._rungs.get(e.number, [])) == 1]
+        tried = [e for e in short if e.results and not e.failed]
+        enough = len(tried) >= clock.lanes and len(tried) >= 3
+        return bool(tried) and (clock.share_spent >= EXPLORE_SHARE or (enough and len(tried) >= 8))
+
+    def _commit(self, experiments: list[Experiment], clock: Clock) -> None:
+        """Gives the best explored experiments, one per lane, the rest of the budget."""
+        short = [e for e in experiments if len(self._rungs.get(e.number, [])) == 1 and e.results and not e.failed]
+        best = sorted(short, key=lambda e: (-e.results[0].score, e.number))[: clock.lanes]
+        self._chosen = [e.number for e in best]
+        surplus = 1.0 if clock.by_work else 1.3  # under the real clock the schedule should end with the time, not before
+        for experiment in best:
+            path, _ = self._made[experiment.number]
+            assert path is not None
+            start = experiment.results[0].work
+            ahead = min(surplus * (0.96 - EXPLORE_SHARE) * self._lane_work(clock), 3 * self._full_work(path))
+            if clock.by_work:
+                ahead = min(ahead, 0.98 * max(min(clock.lane_work_left(n) for n in range(clock.lanes)), 0.0))
+            parts = self._parts(clock)
+            for part in range(parts):
+                ends = part / parts, (part + 1) / parts
+                rate = (_rate(ends[0]), _rate(ends[1]))
+                self._rungs[experiment.number].append(Rung(work=start + ahead * ends[1], rate=rate))
+
+    def _parts(self, clock: Clock) -> int:
+        if clock.by_work:
+            return 4
+        return max(1, math.ceil((1 - EXPLORE_SHARE) * (self.settings.seconds or 60.0) / SEGMENT_SECONDS))
+
+    def is_over(self, experiments: list[Experiment], *, clock: Clock) -> bool:
+        if not clock.by_work and clock.seconds_left < 0.5:
+            return True
+        if self._chosen is None:
+            return False
+        return all(
+            experiments[n].running or experiments[n].failed or len(experiments[n].results) >= len(self._rungs[n])
+            for n in self._chosen
+        )
+
+    # Results -----------------------------------------------------------------------------------------------------
+    def result(self, outcome: Mapping[str, Any]) -> Result:
+        ok, score = bool(outcome.get("ok")), outcome.get("score")
+        result = Result(
+            ok=ok,
+            score=score if ok and score is not None else -math.inf,
+            work=float(outcome.get("work") or 0.0),
+            seconds=float(outcome.get("seconds") or 0.0),
+            outcome=outcome,
+        )
+        if ok and self._rate is None and outcome.get("curve") and result.seconds > 0.2:
+            self._rate = max(result.work / result.seconds, 1e-3)
+        return result
+
+
+def _rate(progress: float) -> float:
+    """Share of the learning rate at a point of the long training: steady, then down to 0."""
+    return 1.0 if progress <= STEADY_SHARE else (1.0 - progress) / (1.0 - STEADY_SHARE)
+
+
+def describe(path: Path) -> str:
+    """A path in a few words for people: its kinds of layers, repeats counted."""
+    kinds: list[str] = []
+    for gene in path.genes:
+        kinds.append(str(getattr(gene.layer, "kind", "")))
+    words: list[str] = []
+    for kind in kinds:
+        if words and words[-1].split(" x")[0] == kind:
+            count = int(words[-1].split(" x")[1]) + 1 if " x" in words[-1] else 2
+            words[-1] = f"{kind} x{count}"
+        else:
+            words.append(kind)
+    return " > ".join(words)
+
+

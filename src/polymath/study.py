@@ -1,0 +1,287 @@
+"""One task being learned: gathers finished experiments, keeps the best combination, publishes it in one atomic step."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from .model.combine import Member, merge, select
+from .model.layers.scale import Scale
+from .model.path import Gene, Path
+from .predicting import HEAD, KIND, Summary, TaskRecord, forward
+from .problem import Dataset
+from .search import Experiment
+from .spec import canonical, plain, sha256
+from .store import Store
+
+PUBLISH_EVERY_SECONDS = 4.0
+"""Between two publications while learning; the first one is immediate."""
+CANDIDATES = 24
+"""Best experiments among which the ensemble is chosen."""
+JUDGED_ROWS = 20_000
+"""Validation rows on which ensembles are compared at most."""
+RESAMPLES = 400
+"""Of the bootstrap behind the confidence interval of the test score."""
+EVIDENCE_VALUES = 4_000_000
+"""Raw predictions kept for the report at most (16 MB): of more rows an even sample."""
+SMOOTH = 0.1
+"""Weight of the smooth loss beside a metric that moves in steps when ensembles are compared."""
+
+
+@dataclass(frozen=True)
+class _Judged:
+    """Answers for rows whose truth is known: raw predictions and targets by output, and the scores they got."""
+
+    rows: np.ndarray
+    raw: dict[str, np.ndarray]
+    targets: dict[str, np.ndarray]
+    scores: dict[str, dict[str, float]]
+
+    def evidence(self, most: int) -> dict[str, np.ndarray]:
+        """What a report draws from, of at most `most` values: row numbers, raw predictions, targets. No inputs."""
+        count = max(1, most // max(1, sum(array.shape[1] for array in self.raw.values())))
+        kept = np.unique(np.linspace(0, len(self.rows) - 1, min(count, len(self.rows))).astype(np.int64))
+        tensors = {"row": np.asarray(self.rows, dtype=np.int64)[kept]}
+        tensors |= {f"output/{name}": np.asarray(array, dtype=np.float32)[kept] for name, array in self.raw.items()}
+        return tensors | {f"target/{name}": array[kept] for name, array in self.targets.items()}
+
+
+class Study:
+    """Experiments of one task so far. `publish` writes the best combination as the task."""
+
+    def __init__(
+        self,
+        store: Store,
+        scratch: Store,
+        dataset: Dataset,
+        *,
+        name: str,
+        begin: float,
+        unused: tuple[dict[str, Any], ...],
+        origin: dict[str, Any],
+    ) -> None:
+        self.store, self.scratch, self.dataset, self.name = store, scratch, dataset, name
+        self.begin, self.unused, self.origin = begin, unused, origin
+        self.experiments: dict[int, Experiment] = {}
+        self.members: dict[int, Member] = {}
+        self.best: Member | None = None
+        self._rows: np.ndarray | None = None
+        self._judged: np.ndarray | None = None
+        self._published = -math.inf
+        self._last: TaskRecord | None = None
+
+    # Gathering ---------------------------------------------------------------------------------------------------
+    def add(self, experiment: Experiment) -> None:
+        """Takes in a finished rung; publishes when it is the best so far and the last time was a while ago."""
+        self.experiments[experiment.number] = experiment
+        result = experiment.results[-1]
+        outcome = result.outcome
+        if not result.ok or not outcome.get("predictions") or not outcome.get("paths"):
+            return
+        tensors = self.scratch.get_tensors(str(outcome["predictions"]))
+        rows = tensors["rows"]
+        if self._rows is None:
+            self._rows = rows
+            generator = np.random.default_rng(0)
+            few = len(rows) <= JUDGED_ROWS
+            self._judged = np.arange(len(rows)) if few else np.sort(generator.choice(len(rows), JUDGED_ROWS, replace=False))
+        if not np.array_equal(rows, self._rows):
+            return
+        member = Member(
+            number=experiment.number,
+            score=result.score,
+            predictions={f.name: tensors[f"output/{f.name}"] for f in self.dataset.problem.outputs},
+            paths=tuple(Path.model_validate(path) for path in outcome["paths"]),
+        )
+        self.members[member.number] = member
+        if self.best is None or member.score > self.best.score:
+            self.best = member
+            if time.monotonic() - self._published > PUBLISH_EVERY_SECONDS:
+                self.publish("learning")
+
+    @property
+    def num_failed(self) -> int:
+        return sum(1 for e in self.experiments.values() if e.failed)
+
+    def failures(self) -> str:
+        """The reasons of failed experiments, for an error message."""
+        reasons = [str(e.results[-1].outcome.get("reason", "")).strip().splitlines() for e in self.experiments.values() if e.failed]
+        first = sorted({lines[-1] for lines in reasons if lines})
+        return f"{self.num_failed} experiments failed: {'; '.join(first[:3])}" if first else "no experiment finished"
+
+    # Publishing --------------------------------------------------------------------------------------------------
+    def publish(self, state: Literal["learning", "stopped", "done"]) -> TaskRecord | None:
+        """Writes the task: while learning its best member, at the end the ensemble, calibrated and tested once."""
+        if self.best is None:
+            return None
+        self._published = time.monotonic()
+        weights = {self.best.number: 1.0} if state == "learning" else self._choose()
+        path = merge(list(self.members.values()), weights, self.dataset.problem.outputs)
+        raw = self._combined(weights)
+        calibration: dict[str, dict[str, Any]] = {}
+        targets = self._targets(self._rows)
+        for feature in self.dataset.problem.outputs:
+            found = dict(feature.calibrate(raw[feature.name], targets[feature.name]))
+            temperature = found.pop("temperature", None)
+            if isinstance(temperature, float) and temperature > 0:
+                path = _scaled(path, feature.name, 1.0 / temperature)
+                raw = {**raw, feature.name: raw[feature.name] / np.float32(temperature)}
+            calibration[feature.name] = found
+        assert self._rows is not None
+        shown = _Judged(self._rows, raw, targets, self._scores(raw, targets))
+        record = self._record(state, path, weights, calibration, shown)
+        self._write(record, path)
+        return record
+
+    def _choose(self) -> dict[int, float]:
+        ranked = sorted(self.members.values(), key=lambda m: (-m.score, m.number))[:CANDIDATES]
+        judged = self._judged
+        assert judged is not None and self._rows is not None
+        few = [
+            Member(m.number, m.score, {name: array[judged] for name, array in m.predictions.items()}, m.paths) for m in ranked
+        ]
+        targets = self._targets(self._rows[judged])
+        problem = self.dataset.problem
+
+        def judge(raw: Mapping[str, np.ndarray]) -> float:
+            scores = self._scores(raw, targets)
+            smooth = [s["log_loss"] for s in scores.values() if "log_loss" in s]
+            return problem.score(scores) - (SMOOTH * float(np.mean(smooth)) if smooth else 0.0)
+
+        return select(few, problem.outputs, judge)
+
+    def _combined(self, weights: Mapping[int, float]) -> dict[str, np.ndarray]:
+        members = [self.members[number] for number in weights]
+        return {
+            f.name: f.combine([m.predictions[f.name] for m in members], list(weights.values())) if len(members) > 1
+            else members[0].predictions[f.name]
+            for f in self.dataset.problem.outputs
+        }
+
+    def _targets(self, rows: np.ndarray | None) -> dict[str, np.ndarray]:
+        assert rows is not None
+        return {name: np.asarray(array[rows]) for name, array in self.dataset.targets.items()}
+
+    def _scores(self, raw: Mapping[str, np.ndarray], targets: Mapping[str, np.ndarray]) -> dict[str, dict[str, float]]:
+        return {f.name: f.scores(raw[f.name], targets[f.name]) for f in self.dataset.problem.outputs}
+
+    def _record(
+        self,
+        state: Literal["learning", "stopped", "done"],
+        path: Path,
+        weights: Mapping[int, float],
+        calibration: dict[str, dict[str, Any]],
+        validation: _Judged,
+    ) -> TaskRecord:
+        problem, dataset = self.dataset.problem, self.dataset
+        scores = {"validation": validation.scores}
+        test, interval, evidence = None, None, None
+        if state != "learning":
+            shown = validation
+            if len(dataset.test):
+                shown, interval = self._test(path)
+                scores["test"] = shown.scores
+                test = self._shown(scores["test"])
+            evidence = self.store.put_tensors(shown.evidence(EVIDENCE_VALUES))
+        content = {"path": path.identities(), "outputs": path.outputs, "calibration": calibration, "scores": scores}
+        results = [e.results for e in self.experiments.values() if e.results]
+        summary = Summary(
+            metric=self.metric_name,
+            greater_is_better=self.greater_is_better,
+            validation=_finite(self._shown(validation.scores)),
+            test=_finite(test),
+            interval=interval,
+            seconds=round(time.monotonic() - self.begin, 3),
+            work=round(sum(r[-1].work for r in results), 6),
+            experiments=len(results),
+            failed=self.num_failed,
+            rows_used=int((dataset.folds >= -1).sum()),
+            rows_unused=sum(one["count"] for one in self.unused if one["what"] == "row"),
+            parameters=self._parameters(path),
+            result_digest=sha256(canonical(plain(content)).encode()),
+        )
+        return TaskRecord(
+            name=self.name,
+            state=state,
+            problem=problem.model_dump(mode="json"),
+            path=path.model_dump(mode="json"),
+            calibration=plain(calibration),
+            summary=summary,
+            scores=plain(scores),
+            members=tuple(
+                {"number": n, "label": self.experiments[n].label, "weight": round(w, 4)} for n, w in weights.items()
+            ),
+            origin=self.origin,
+            unused=self.unused,
+            evidence=evidence,
+        )
+
+    @property
+    def metric_name(self) -> str:
+        """Name of the score shown: the metric of the one output, 'skill' for several."""
+        outputs = self.dataset.problem.outputs
+        return self.dataset.problem.metric_of(outputs[0].name).name if len(outputs) == 1 else "skill"
+
+    @property
+    def greater_is_better(self) -> bool:
+        outputs = self.dataset.problem.outputs
+        return self.dataset.problem.metric_of(outputs[0].name).greater_is_better if len(outputs) == 1 else True
+
+    def _shown(self, scores: Mapping[str, Mapping[str, float]]) -> float:
+        value = self.dataset.problem.score(scores)
+        return value if self.greater_is_better else -value
+
+    def _test(self, path: Path) -> tuple[_Judged, tuple[float, float] | None]:
+        """Answers and scores on the test rows, looked at once, and the 95 % interval of the shown score by bootstrap over rows."""
+        from .model.build import build
+
+        rows = self.dataset.test
+        module = build(path, self.dataset.problem.ports, fetch=self.scratch.get_tensors).eval()
+        raw = forward(module, {port: array[rows] for port, array in self.dataset.inputs.items()})
+        targets = self._targets(rows)
+        judged = _Judged(rows, raw, targets, self._scores(raw, targets))
+        generator = np.random.default_rng(0)
+        resamples = min(RESAMPLES, max(50, int(4e6 / max(len(rows), 1))))
+        drawn = []
+        for _ in range(resamples):
+            again = generator.integers(len(rows), size=len(rows))
+            part = self._scores({n: a[again] for n, a in raw.items()}, {n: a[again] for n, a in targets.items()})
+            drawn.append(self._shown(part))
+        finite = [value for value in drawn if math.isfinite(value)]
+        if not finite:
+            return judged, None
+        low, high = np.percentile(finite, [2.5, 97.5])
+        return judged, (float(low), float(high))
+
+    def _parameters(self, path: Path) -> int:
+        addresses = {gene.weights for gene in path.genes if gene.weights}
+        return sum(sum(t.size for t in self.scratch.get_tensors(address).values()) for address in sorted(addresses))
+
+    def _write(self, record: TaskRecord, path: Path) -> None:
+        """Layers first, then the record that names them, then the name: each step leaves a store that can be read."""
+        addresses = sorted({gene.weights for gene in path.genes if gene.weights})
+        for address in addresses:
+            if not self.store.has(address):
+                self.store.put(self.scratch.get(address))
+        refs = addresses if record.evidence is None else [*addresses, record.evidence]
+        address = self.store.add_record(KIND, record.model_dump(mode="json"), refs=refs)
+        self.store.set_head(HEAD + self.name, address)
+        self._last = record
+
+
+def _scaled(path: Path, output: str, factor: float) -> Path:
+    """The path with one output multiplied: a temperature as a gene, so that every user of the path is calibrated."""
+    name = f"temperature.{output}"
+    gene = Gene(name=name, layer=Scale(factor=factor), inputs=(path.outputs[output],), frozen=True)
+    return Path(genes=(*path.genes, gene), outputs={**path.outputs, output: name})
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None
+
+
