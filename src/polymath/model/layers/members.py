@@ -72,9 +72,14 @@ class _Shared(nn.Module):
         self.weight = nn.Parameter(torch.empty(after, before).uniform_(-bound, bound))
         # Members start apart in the first map only: random signs there, ones behind it (section 3.3 of the paper).
         signs = torch.randint(0, 2, (members, before)).float() * 2 - 1
-        self.scale_in_MD = nn.Parameter(signs if first else torch.ones(members, before))
-        self.scale_out_ME = nn.Parameter(torch.ones(members, after))
-        self.bias_ME = nn.Parameter(torch.empty(members, after).uniform_(-bound, bound))
+        # Flat, for weight decay spares what has one axis: these are scales around one, and biases.
+        self.scale_in = nn.Parameter((signs if first else torch.ones(members, before)).flatten())
+        self.scale_out = nn.Parameter(torch.ones(members * after))
+        self.bias = nn.Parameter(torch.empty(members * after).uniform_(-bound, bound))
+        self.members = members
 
     def forward(self, x: Tensor) -> Tensor:
-        return nn.functional.linear(x * self.scale_in_MD, self.weight) * self.scale_out_ME + self.bias_ME
+        scale_in_MD, scale_out_ME, bias_ME = (
+            flat.view(self.members, -1) for flat in (self.scale_in, self.scale_out, self.bias)
+        )
+        return torch.addcmul(bias_ME, nn.functional.linear(x * scale_in_MD, self.weight), scale_out_ME)
