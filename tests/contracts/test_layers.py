@@ -53,7 +53,7 @@ EXAMPLES: dict[str, list[tuple[dict[str, object], tuple[Form, ...]]]] = {
     "residual_mlp": [({"width": 8}, (NUMBERS,)), ({"width": 8, "norm": "layer", "blocks": 1}, (NUMBERS,))],
     "residual_stage": [
         ({"width": 8}, (WIDE,)),
-        ({"width": 16, "entry": "stride", "gate": "squeeze", "blocks": 0}, (WIDE,)),
+        ({"width": 16, "entry": "stride", "gate": "squeeze", "convolutions": 1}, (WIDE,)),
     ],
     "scale": [({"factor": 0.5}, (NUMBERS,))],
     "transformer": [({"heads": 2, "depth": 1}, (WORDS,)), ({"heads": 1, "positions": "none", "depth": 1}, (WORDS,))],
@@ -61,6 +61,7 @@ EXAMPLES: dict[str, list[tuple[dict[str, object], tuple[Form, ...]]]] = {
         ({"width": 2, "num_trees": 2, "num_nodes": 6, "depth": 1}, (ROW,)),
         ({"width": 2, "num_trees": 1, "num_nodes": 3, "depth": 1, "vector_leaves": True}, (NUMBERS,)),
     ],
+    "whitening": [({"width": 8}, (PICTURE,)), ({"width": 400, "size": 5}, (pixels(2, 3, 4),))],
 }
 CASES = [(kind, *example) for kind, examples in EXAMPLES.items() for example in examples]
 

@@ -14,6 +14,7 @@ from polymath.model.layers.linear import Linear
 from polymath.model.layers.pixels import Pixels
 from polymath.model.layers.pool_map import PoolMap
 from polymath.model.layers.residual_stage import ResidualStage
+from polymath.model.layers.whitening import Whitening
 from polymath.model.path import Gene, Path
 from polymath.problem.form import pixels, tokens, vector
 from polymath.search.choices import Recorder, first
@@ -28,6 +29,9 @@ MAPS: list[Layer] = [
     ResidualStage(width=4, blocks=0, entry="keep"),
     DepthwiseStage(width=6),
     DepthwiseStage(width=6, order="inverted", entry="keep", size=3, gate="squeeze", activation="silu"),
+    ResidualStage(width=6, convolutions=1),
+    Whitening(width=12),
+    Whitening(width=500, size=5, activation="gelu"),
     PoolMap(),
     PoolMap(how="max"),
     PoolMap(how="mean_max"),
@@ -88,6 +92,17 @@ def test_pixels_are_normalised_by_what_prepare_saw() -> None:
     assert abs(float(out[:, 0].mean())) < 1e-4 and abs(float(out[:, 0].std()) - 1) < 1e-3
     assert torch.equal(out[:, 1], torch.zeros_like(out[:, 1]))
     assert {"mean", "scale"} <= set(module.state_dict()), "statistics must be stored with the weights"
+
+
+def test_whitening_makes_the_leading_directions_uncorrelated_with_variance_one() -> None:
+    generator = torch.Generator().manual_seed(0)
+    x = torch.nn.functional.avg_pool2d(torch.randn(40, 2, 18, 18, generator=generator), 3, stride=1)
+    module = Whitening(width=10, activation="none").build(pixels(2, 16, 16))
+    module.prepare(x)
+    out = module(x)[:, :5, 1:-1, 1:-1].transpose(0, 1).flatten(1)
+    assert torch.allclose(torch.cov(out), torch.eye(5), atol=0.05)
+    assert torch.allclose(module(x)[:, 5:], -module(x)[:, :5], atol=1e-5)
+    assert "filters" in module.state_dict() and [name for name, _ in module.named_parameters()] == ["bias"]
 
 
 def test_attention_pool_begins_as_the_mean() -> None:

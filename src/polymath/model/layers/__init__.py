@@ -33,6 +33,7 @@ from .residual_stage import ResidualStage
 from .scale import Scale
 from .transformer import Transformer
 from .trees import Trees
+from .whitening import Whitening
 
 LAYERS: tuple[type[Layer], ...] = (
     Columns,
@@ -59,6 +60,7 @@ LAYERS: tuple[type[Layer], ...] = (
     Scale,
     Transformer,
     Trees,
+    Whitening,
 )
 
 
