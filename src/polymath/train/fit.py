@@ -41,7 +41,8 @@ class Plan:
 
     steps: int
     """Steps since the first rung at which this rung ends."""
-    decay: bool
+    rate: tuple[float, float]
+    """Share of the recipe's learning rate at the begin and the end of this rung."""
     first: bool
     """No rung before this one: the learning rate warms up."""
     deadline: float | None = None
@@ -141,16 +142,14 @@ def train(training: Training, recipe: GradientRecipe, plan: Plan, *, source: Sou
 def rate(progress: float, recipe: GradientRecipe, plan: Plan) -> float:
     """Share of the recipe's learning rate at this progress (0..1) of the rung.
 
-    Warm up, stay, and, in the last rung, fall linearly to 0: over its second half where it goes on from an earlier rung,
-    over all that follows the warm-up where it is the only one (a one-cycle, Smith & Topin 2017, arXiv 1708.07120).
+    From the plan's begin to its end linearly, after a warm-up where no rung came before. Down to 0 in one rung it is a
+    one-cycle (Smith & Topin 2017, arXiv 1708.07120); level and then down, 'warm up, stay, decay' (Hu et al. 2024, 2404.06395).
     """
     warm = recipe.warmup if plan.first else 0.0
     if progress < warm:
-        return progress / warm
-    if not plan.decay:
-        return 1.0
-    constant_until = warm if plan.first else 0.5
-    return min(1.0, max(0.0, (1.0 - progress) / max(1.0 - constant_until, 1e-9)))
+        return plan.rate[0] * progress / warm
+    begin, end = plan.rate
+    return max(0.0, begin + (end - begin) * (min(progress, 1.0) - warm) / max(1.0 - warm, 1e-9))
 
 
 def update_average(training: Training, horizon: float) -> None:

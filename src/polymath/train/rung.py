@@ -203,18 +203,18 @@ def _gradient(rung: _Rung, place: int, fold: int) -> None:
     if until is not None:  # scoring the validation rows costs a third of training on them, and takes its share
         now, share = time.monotonic(), len(validation_rows) / max(3 * order.batch * (steps - training.step), 1)
         until = now + (until - now) / (1 + min(share, 1.0))
-    plan = fit.Plan(steps=steps, decay=job.decay, first=first, deadline=until, seed=seed)
+    plan = fit.Plan(steps=steps, rate=job.rate, first=first, deadline=until, seed=seed)
     fills = {
         port: value.float().mean((0, 2, 3)) for port, value in shown.inputs.items() if ports[port].kind == "map"
     }
     augmenter = Augmenter(recipe.augmentation, {port: ports[port] for port in inputs}, fills)
     fit.train(training, recipe, plan, source=source, order=order, augmenter=augmenter, outputs=rung.outputs)
 
-    with fit.averaged(training, use=not job.decay) as module:
+    with fit.averaged(training, use=job.rate[1] > 0) as module:
         predictions = fit.predict(module, source, validation_rows, size=evaluation_size(macs))
         rung.keep(predictions, validation_rows)
         rung.paths.append(with_weights(job.path, module, rung.store))
-    if not job.decay:
+    if job.rate[1] > 0:
         state = {name: t.detach().cpu().numpy() for name, t in training.tensors().items()}
         rung.checkpoint.update({f"{place}/{name}": array for name, array in state.items()})
     rung.work += training.step * per_step

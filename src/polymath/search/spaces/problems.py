@@ -141,7 +141,7 @@ class ProblemPlan:
             recipe=recipe,
             folds=self.settings.folds,
             work=rung.work,
-            decay=rung.rate[1] == 0.0,
+            rate=rung.rate,
             checkpoint=checkpoint,
             seed=self.settings.seed + experiment.number,
         )
