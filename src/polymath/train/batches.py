@@ -21,6 +21,8 @@ class Batch:
 
     inputs: dict[str, Tensor]
     targets: dict[str, Tensor]
+    weights: Tensor | None = None
+    """How much each row counts, [B]; None = all the same."""
 
 
 class Source:
@@ -30,10 +32,17 @@ class Source:
     """
 
     def __init__(
-        self, inputs: Mapping[str, np.ndarray], targets: Mapping[str, np.ndarray], *, device: torch.device
+        self,
+        inputs: Mapping[str, np.ndarray],
+        targets: Mapping[str, np.ndarray],
+        *,
+        weights: np.ndarray | None = None,
+        device: torch.device,
     ) -> None:
         self._device = device
         arrays = {**{f"in {k}": v for k, v in inputs.items()}, **{f"out {k}": v for k, v in targets.items()}}
+        if weights is not None:
+            arrays["weights "] = weights
         whole = device.type == "cuda" and sum(a.nbytes for a in arrays.values()) < SHARE_OF_DEVICE * _free(device)
         tensors = {name: _tensor(array) for name, array in arrays.items()}
         self._unsigned = {name for name, array in arrays.items() if array.dtype == np.uint16}
@@ -43,14 +52,14 @@ class Source:
     def batch(self, rows: np.ndarray) -> Batch:
         """The batch of these rows (indices into the dataset), in this order."""
         index = torch.from_numpy(np.ascontiguousarray(rows, dtype=np.int64)).to(self._home)
-        inputs, targets = {}, {}
+        parts: dict[str, dict[str, Tensor]] = {"in": {}, "out": {}, "weights": {}}
         for name, tensor in self._tensors.items():
             value = tensor.index_select(0, index).to(self._device, non_blocking=True)
             if name in self._unsigned:  # kept as signed 16 bit, which torch can gather
                 value = value.int() & 0xFFFF
             kind, _, key = name.partition(" ")
-            (inputs if kind == "in" else targets)[key] = value
-        return Batch(inputs, targets)
+            parts[kind][key] = value
+        return Batch(parts["in"], parts["out"], parts["weights"].get(""))
 
     def chunks(self, rows: np.ndarray, *, size: int) -> Iterator[Batch]:
         """All these rows in order, `size` at a time."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -107,6 +107,7 @@ def train(training: Training, recipe: GradientRecipe, plan: Plan, *, source: Sou
     loop = _Loop(training, recipe, plan, outputs=outputs)
     total = max(plan.steps - training.step, 1)
     begin, first_step, check = time.monotonic(), training.step, training.step
+    device = next(training.module.parameters()).device
     training.module.train()
     good = _copy(training)
     while training.step < plan.steps:
@@ -120,8 +121,8 @@ def train(training: Training, recipe: GradientRecipe, plan: Plan, *, source: Sou
         mix = None
         if augmenter.active:
             inputs, mix = augmenter(batch.inputs, counter_random(plan.seed, 1, step))
-            batch = Batch(inputs, batch.targets)
-        torch.manual_seed(_noise_seed(plan.seed, step))  # dropout draws from torch's own generator
+            batch = replace(batch, inputs=inputs)
+        seed_noise(_noise_seed(plan.seed, step), device=device)
         loop.step(batch, mix, rate=rate(progress, recipe, plan))
         training.step += 1
         if recipe.ema > 0 and training.step % AVERAGE_EVERY == 0:
@@ -194,25 +195,33 @@ def predict(module: PathModule, source: Source, rows: np.ndarray, *, size: int) 
     return {output: np.concatenate(parts) for output, parts in found.items()}
 
 
-def loss_of(predictions: Mapping[str, Tensor], targets: Mapping[str, Tensor], *, outputs: Mapping[str, Feature],
-            smoothing: float, mix: Mix | None = None) -> Tensor:
+def loss_of(predictions: Mapping[str, Tensor], batch: Batch, *, outputs: Mapping[str, Feature], smoothing: float,
+            mix: Mix | None = None) -> Tensor:
     """Mean loss over examples, members [B, M, W] and outputs; a missing target counts as 0."""
     losses = []
     for output, feature in outputs.items():
-        prediction, target = predictions[output].float(), targets[output]
-        loss = _member_loss(feature, prediction, target, smoothing)
+        prediction, target = predictions[output].float(), batch.targets[output]
+        loss_B = _losses(feature, prediction, target, smoothing)
         if mix is not None:
-            other = _member_loss(feature, prediction, target[mix.other], smoothing)
-            loss = mix.share * loss + (1 - mix.share) * other
-        losses.append(loss)
+            loss_B = mix.share * loss_B + (1 - mix.share) * _losses(feature, prediction, target[mix.other], smoothing)
+        losses.append((loss_B if batch.weights is None else loss_B * batch.weights).mean())
     return torch.stack(losses).mean() if len(losses) > 1 else losses[0]
 
 
-def _member_loss(feature: Feature, prediction: Tensor, target: Tensor, smoothing: float) -> Tensor:
-    if prediction.ndim == 3:
-        target = target.repeat_interleave(prediction.shape[1], dim=0)
-        prediction = prediction.flatten(0, 1)
-    return feature.loss(prediction, target, smoothing=smoothing).mean()
+def _losses(feature: Feature, prediction: Tensor, target: Tensor, smoothing: float) -> Tensor:
+    """Loss per example [B], averaged over members."""
+    if prediction.ndim == 2:
+        return feature.loss(prediction, target, smoothing=smoothing)
+    size, members = prediction.shape[:2]
+    target = target.repeat_interleave(members, dim=0)
+    return feature.loss(prediction.flatten(0, 1), target, smoothing=smoothing).view(size, members).mean(1)
+
+
+def seed_noise(seed: int, *, device: torch.device) -> None:
+    """Seed the generators that dropout draws from. `torch.manual_seed` formats a stack trace each time: 1 ms per step."""
+    torch.default_generator.manual_seed(seed)
+    if device.type == "cuda":
+        torch.cuda.default_generators[device.index or 0].manual_seed(seed)
 
 
 def _noise_seed(seed: int, step: int) -> int:
@@ -247,7 +256,7 @@ class _Loop:
         training.optimizer.zero_grad(set_to_none=True)
         with self._autocast():
             predictions = training.module(batch.inputs)
-        loss = loss_of(predictions, batch.targets, outputs=self._outputs, smoothing=recipe.smoothing, mix=mix)
+        loss = loss_of(predictions, batch, outputs=self._outputs, smoothing=recipe.smoothing, mix=mix)
         self._scaler.scale(loss).backward()
         if recipe.clip:
             self._scaler.unscale_(training.optimizer)

@@ -22,8 +22,12 @@ class Job(Spec):
     """Validate on each, training on all other rows that are not test rows."""
     work: float = Field(default=0.0, ge=0)
     """Total work of the experiment at the end of this rung, all folds together. Probes count theirs by formula."""
-    decay: bool = True
-    """Last rung: the learning rate goes to zero at its end. A first rung that is also the last is a whole one-cycle."""
+    rate: tuple[float, float] = (1.0, 0.0)
+    """Learning rate at this rung's begin and end as a share of the recipe's, linear in the rung's progress in between.
+
+    (1, 1) goes on at full rate and is judged by the moving average of the weights. A decay to 0 may span several rungs,
+    (1, 0.5) then (0.5, 0), so that a kill during a long training costs one of them. (1, 0) in a first rung is a one-cycle.
+    """
     checkpoint: str | None = None
     """Address of the state to go on from."""
     seed: int = 0

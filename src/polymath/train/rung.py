@@ -64,12 +64,11 @@ def run(job: Job, context: Context) -> Outcome:
 
 def facts_of(dataset: Dataset) -> Facts:
     """Sizes of a dataset, for `planned_work`."""
-    folds = np.asarray(dataset.folds)
     return Facts(
-        rows=int((folds >= 0).sum()),
+        rows=len(dataset.training()),
         ports=dict(dataset.problem.ports),
         outputs={feature.name: feature.head_width for feature in dataset.problem.outputs},
-        num_folds=int(folds.max()) + 1,
+        num_folds=dataset.num_folds,
     )
 
 
@@ -98,8 +97,7 @@ class _Rung:
 
     def fold(self, fold: int) -> tuple[np.ndarray, np.ndarray]:
         """Row indices to train on and to validate on."""
-        folds = np.asarray(self.dataset.folds)
-        training, validation = np.flatnonzero((folds >= 0) & (folds != fold)), np.flatnonzero(folds == fold)
+        training, validation = self.dataset.training(fold), self.dataset.validation(fold)
         if not len(training) or not len(validation):
             raise Failed(f"fold {fold} leaves no rows to train on or to validate on")
         return training, validation
@@ -190,13 +188,15 @@ def _gradient(rung: _Rung, place: int, fold: int) -> None:
     training_rows, validation_rows = rung.fold(fold)
     seed = job.seed * 1009 + fold
     inputs = {port: dataset.inputs[port] for port in job.path.ports}
-    source = Source(inputs, {o: dataset.targets[o] for o in rung.outputs}, device=device)
+    targets = {output: dataset.targets[output] for output in rung.outputs}
+    source = Source(inputs, targets, weights=dataset.weights, device=device)
     order = Order(training_rows, batch=rung.batch, seed=seed)
     shown = source.batch(sample(training_rows, size=PREPARE_ROWS, seed=seed))
     training = _training(rung, place, seed, source_shown=shown.inputs, device=device)
 
     macs = max(job.path.work(ports), 1.0)
-    per_step = 3e-9 * order.batch * max(macs, training_size(training.module))
+    parameters = sum(p.numel() for p in training.module.parameters())
+    per_step = 1e-9 * (3 * order.batch * macs + parameters)  # the update rule touches every parameter once
     first = job.checkpoint is None
     steps = max(int(job.work / len(job.folds) / per_step), training.step + first)
     until = rung.until(place)
@@ -218,15 +218,10 @@ def _gradient(rung: _Rung, place: int, fold: int) -> None:
         state = {name: t.detach().cpu().numpy() for name, t in training.tensors().items()}
         rung.checkpoint.update({f"{place}/{name}": array for name, array in state.items()})
     rung.work += training.step * per_step
-    rung.parameters = sum(p.numel() for p in training.module.parameters())
+    rung.parameters = parameters
     if place == 0:
         scale = per_step * len(job.folds)
         rung.curve = [Point(work=step * scale, loss=loss) for step, loss in training.curve]
-
-
-def training_size(module: PathModule) -> int:
-    """Number of parameters: what the update rule touches per step whatever the layers say of their work."""
-    return sum(p.numel() for p in module.parameters()) // 100
 
 
 def _training(rung: _Rung, place: int, seed: int, *, source_shown: Mapping[str, torch.Tensor],
@@ -275,6 +270,7 @@ def _probe(rung: _Rung, place: int, fold: int) -> None:
         threads=rung.context.threads,
         put=rung.store.put_tensors,
         fetch=rung.fetch,
+        weights=dataset.weights,
         path=job.path,
         memory_bytes=rung.context.memory_bytes,
         deadline=rung.until(place),
