@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .predicting import HEAD, KIND, Predictor, TaskRecord, load_record
+from .predicting import HEAD, Predictor, TaskRecord, load_record
 from .spec import BadInput, Json
-from .store import Store
+from .store import Store, StoreError, rebuild, verify
 
 if TYPE_CHECKING:
     from .learning import Listener
+
+__all__ = ["Polymath", "StoreError", "Task", "num_bytes", "rebuild", "seconds", "verify"]
 
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _SIZES = {"": 1, "K": 1000, "M": 1000**2, "G": 1000**3, "T": 1000**4, "KI": 2**10, "MI": 2**20, "GI": 2**30, "TI": 2**40}
@@ -140,17 +142,3 @@ class Task:
     def __repr__(self) -> str:
         summary = self.record.summary
         return f"<Task {self.name!r}: {summary.metric} {summary.test if summary.test is not None else summary.validation}>"
-
-
-def describe(record: TaskRecord) -> Mapping[str, Json]:
-    """A task's line in a list."""
-    summary = record.summary
-    return {
-        "task": record.name,
-        "state": record.state,
-        "metric": summary.metric,
-        "validation": summary.validation,
-        "test": summary.test,
-        "parameters": summary.parameters,
-        "kind": KIND,
-    }

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from ..knowledge import Polymath, Task, num_bytes, seconds
+from ..knowledge import rebuild as rebuild_
+from ..knowledge import verify as verify_
 from ..spec import BadInput, plain
 from . import output, terminal
 
@@ -62,17 +64,22 @@ def predict(task: str, data: str, *, out: Path | None, store: Path, as_json: boo
     """Answer for every row."""
     knowledge = _open(store)
     found = knowledge.task(task)
-    answers = found.predict(data)
+    predicted = found.predict(data)
     if out is not None:
-        output.write_predictions(answers, out)
-        terminal.say(f"{len(answers)} predictions written to {out}")
+        output.write_predictions(predicted, out)
+        terminal.say(f"{len(predicted)} predictions written to {out}")
     if as_json:
-        terminal.print_json({"task": found.name, "predictions": plain(answers)})
+        terminal.print_json({"task": found.name, "predictions": plain(predicted)})
     elif out is None:
-        output.predictions(answers)
-    failed = sum(1 for answer in answers if "error" in answer)
+        output.predictions(predicted)
+    failed = sum(1 for answer in predicted if "error" in answer)
     if failed:
-        terminal.say(f"{failed} of {len(answers)} rows could not be used; their answer says why.")
+        terminal.say(f"{failed} of {len(predicted)} rows could not be used; their answer says why.")
+
+
+def answers(task: str, data: Path, *, store: Path) -> list[dict[str, Any]]:
+    """Answers in the order of the rows, for the demo."""
+    return _open(store).task(task).predict(data)
 
 
 def evaluate(task: str, data: str, *, store: Path, as_json: bool) -> None:
@@ -123,8 +130,6 @@ def report(task: str, *, out: Path | None, store: Path, as_json: bool) -> None:
 
 def verify(level: str, *, store: Path, as_json: bool) -> int:
     """Check the store; gives the exit code."""
-    from ..store import verify as verify_
-
     if level not in ("quick", "full"):
         raise BadInput("is not a level of checking", value=level, remedy="Use quick or full.")
     found = verify_(_open(store, read_only=False).store, level="quick" if level == "quick" else "full")
@@ -137,8 +142,6 @@ def verify(level: str, *, store: Path, as_json: bool) -> int:
 
 def rebuild(*, store: Path, as_json: bool) -> None:
     """Make the catalogue anew."""
-    from ..store import rebuild as rebuild_
-
     found = rebuild_(_open(store, read_only=False).store)
     if as_json:
         terminal.print_json(plain(output.as_dict(found)))

@@ -35,8 +35,8 @@ KNOWLEDGE = Path("knowledge")
 @contextmanager
 def _errors(as_json: bool) -> Iterator[None]:
     """What the user can mend becomes one line and exit code 2; a store that fails, exit code 3."""
+    from ..knowledge import StoreError
     from ..spec import BadInput
-    from ..store import StoreError
 
     try:
         yield
