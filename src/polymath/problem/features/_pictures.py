@@ -19,6 +19,8 @@ import pyarrow as pa
 from PIL import Image as Pillow
 from PIL import ImageOps, UnidentifiedImageError
 
+from .common import flat, plain_values
+
 MOST_PIXELS = 25_000_000
 """A picture is refused before decoding beyond this: 100 MB of RGBA, and what a large camera gives."""
 MOST_BYTES = 200_000_000
@@ -68,7 +70,7 @@ def raw_pictures(values: pa.ChunkedArray | pa.Array, *, from_file: bool) -> Raw:
         return _from_tensors(array)
     if pa.types.is_nested(array.type) or isinstance(array, pa.ExtensionArray):
         return _from_lists(array)
-    items = array.to_pylist()
+    items = plain_values(flat(array))
     if not from_file:
         return Raw([NO_FILES if isinstance(item, str) else item for item in items])
     return Raw([item if item is None or isinstance(item, bytes) else str(item) for item in items])
@@ -79,16 +81,16 @@ NO_FILES = b""
 
 
 def _from_tensors(array: pa.FixedShapeTensorArray) -> Raw:
-    stacked = array.to_numpy_ndarray()
-    valid = array.is_valid().to_numpy(zero_copy_only=False)
-    items = [picture if one else None for picture, one in zip(stacked, valid, strict=True)]
-    return _with_range(items, stacked)
+    valid = array.is_valid()
+    stacked = pa.ExtensionArray.from_storage(array.type, array.storage.filter(valid)).to_numpy_ndarray()
+    known = iter(stacked)
+    return _with_range([next(known) if one else None for one in valid.to_pylist()], stacked)
 
 
 def _from_lists(array: pa.Array) -> Raw:
     """Lists of rows of pixels; a flat list is a square picture."""
     items: list[np.ndarray | None] = []
-    for value in array.to_pylist():
+    for value in plain_values(array):
         try:
             picture = None if value is None else np.asarray(value, dtype=np.float64)
         except (ValueError, TypeError):
@@ -154,7 +156,7 @@ def decode(raw: Raw, sizes: Sizes, *, low: float, high: float) -> tuple[np.ndarr
 
 @contextmanager
 def _pool() -> Iterator[ThreadPoolExecutor]:
-    """Threads for decoding: Pillow lets go of the interpreter while it works. Its warnings are our reasons, not noise."""
+    """Threads for decoding: Pillow lets go of the interpreter while it works. Its warnings are our reasons."""
     with warnings.catch_warnings(), ThreadPoolExecutor(os.cpu_count() or 1) as pool:
         warnings.simplefilter("ignore")
         yield pool
@@ -269,9 +271,9 @@ def as_png(pixels: np.ndarray) -> bytes:
 def image_hashes(pictures: np.ndarray) -> np.ndarray:
     """A uint64 per picture [N, C, H, W] that re-encoding, resizing and small changes of light seldom alter.
 
-    Equal numbers = near-duplicates; 0 = no picture (all zeros). It is the difference hash (N. Krawetz 2013): the picture
-    as 8 x 9 grey areas, one bit per neighbouring pair. A picture that is nearly flat has no such bits and gets a hash of
-    its very bytes.
+    Equal numbers = near-duplicates; 0 = no picture (all zeros). It is the difference hash (N. Krawetz 2013): the
+    picture as 8 x 9 grey areas, one bit per neighbouring pair. A picture that is nearly flat has no such bits and gets
+    a hash of its very bytes.
     """
     result = np.empty(len(pictures), dtype=np.uint64)
     weights = np.uint64(1) << np.arange(64, dtype=np.uint64)

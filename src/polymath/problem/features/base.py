@@ -61,7 +61,7 @@ class Feature(Spec):
     can_be_input: ClassVar[bool] = True
     can_be_output: ClassVar[bool] = False
     encoded_once: ClassVar[bool] = False
-    """True: `encode` is slow and needs only what `sized` settles: its result is kept apart from folds and statistics."""
+    """True: `encode` is slow and needs only what `sized` settles: the result is kept whatever folds and statistics."""
     averaged: ClassVar[Literal["values", "categories", "labels"]] = "values"
     """What `combine` averages: raw values, softmax probabilities, or sigmoid probabilities."""
 
@@ -88,7 +88,7 @@ class Feature(Spec):
         raise TypeError(f"{type(self).__name__} cannot be an input")
 
     def encode(self, values: pa.ChunkedArray) -> Encoded:
-        """Rows as the array of `form`: [N, D] float32, [N, T] unsigned ids or [N, C, H, W] uint8. Bad values never raise."""
+        """Rows as the array of `form`: float32 [N, D], unsigned ids [N, T], uint8 [N, C, H, W]. Never raises."""
         raise TypeError(f"{type(self).__name__} cannot be an input")
 
     # As output ---------------------------------------------------------------------------------------------------

@@ -27,7 +27,7 @@ MOST_SHOWN = 20
 
 
 class Category(Feature):
-    """One of a few names. Input: codes in float32 [N, 1], 0 = missing or never seen. Target: int64 [N], -1 = missing."""
+    """One of a few names. Input: codes as float32 [N, 1], 0 = missing or unseen. Target: int64 [N], -1 = missing."""
 
     type: Literal["category"] = "category"
     classes: tuple[Scalar, ...] | None = None

@@ -34,6 +34,16 @@ def _large(kind: pa.DataType) -> pa.DataType:
     return pa.large_binary() if pa.types.is_binary(kind) else pa.large_string()
 
 
+def plain_values(array: pa.Array) -> list[Any]:
+    """Values as Python has them; dates and times as text, because Python's calendar is shorter than Arrow's."""
+    if pa.types.is_temporal(array.type):
+        return list(array.cast(pa.string()).to_pylist())
+    try:
+        return list(array.to_pylist())
+    except (OverflowError, ValueError):  # such dates within lists
+        return [f"<{array.type}>" if valid else None for valid in array.is_valid().to_pylist()]
+
+
 def is_text(kind: pa.DataType) -> bool:
     """Whether a column holds strings."""
     return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
@@ -56,8 +66,8 @@ def numbers(values: pa.ChunkedArray | pa.Array) -> tuple[np.ndarray, tuple[BadVa
     if is_text(kind):
         return _numbers_from_text(array)
     if not (is_number(kind) or pa.types.is_boolean(kind) or pa.types.is_null(kind)):
-        present = np.flatnonzero(array.is_valid().to_numpy(zero_copy_only=False))
-        bad = [BadValue(int(i), shown(array[int(i)].as_py()), "is not a number", missing=True) for i in present]
+        present = [(row, value) for row, value in enumerate(plain_values(array)) if value is not None]
+        bad = [BadValue(row, shown(value), "is not a number", missing=True) for row, value in present]
         return np.full(len(array), np.nan), tuple(bad)
     if pa.types.is_boolean(kind):
         array = array.cast(pa.uint8())
@@ -105,7 +115,7 @@ def coded(values: pa.ChunkedArray | pa.Array) -> tuple[np.ndarray, list[Any]]:
         array = pc.if_else(pc.is_nan(array), pa.scalar(None, array.type), array)
     encoded = array.dictionary_encode()
     codes = np.array(pc.fill_null(encoded.indices, -1).to_numpy(zero_copy_only=False), dtype=np.int64)
-    return codes, encoded.dictionary.to_pylist()
+    return codes, plain_values(encoded.dictionary)
 
 
 def scalar(value: Any) -> Scalar | None:
@@ -162,5 +172,5 @@ def _keyable(values: pa.ChunkedArray | pa.Array) -> pa.Array:
     """Types that Arrow cannot make a dictionary of, as text."""
     array = flat(values)
     if pa.types.is_nested(array.type):
-        return pa.array([None if one is None else repr(one) for one in array.to_pylist()], pa.string())
+        return pa.array([None if one is None else repr(one) for one in plain_values(array)], pa.string())
     return array

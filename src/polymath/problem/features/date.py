@@ -41,7 +41,7 @@ LOOKED_AT = 2_000
 class Date(Feature):
     """A date or a time. Input: float32 [N, 1 + 2 x cycles]: time standardised, sine and cosine of cycles.
 
-    NaN = missing. A cycle (year, week, day) is used if the training rows spread over it: dates without hours have no day.
+    NaN = missing. A cycle (year, week, day) is used if training rows spread over it: dates without hours have no day.
     """
 
     type: Literal["date"] = "date"

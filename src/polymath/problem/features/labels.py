@@ -18,7 +18,7 @@ from .. import metrics
 from ..form import Form, vector
 from ._calibration import temperature
 from .base import BadValue, Encoded, Feature, Metric
-from .common import Scalar, flat, is_text, key, scalar, shown
+from .common import Scalar, flat, is_text, key, plain_values, scalar, shown
 
 if TYPE_CHECKING:
     import torch
@@ -176,7 +176,7 @@ def _lists(values: pa.ChunkedArray, separator: str | None) -> tuple[list[list[Sc
     """Labels of every row, each once, None = missing; and values that are no labels."""
     bad: list[BadValue] = []
     result: list[list[Scalar] | None] = []
-    for row, value in enumerate(flat(values).to_pylist()):
+    for row, value in enumerate(plain_values(flat(values))):
         if isinstance(value, str):
             parts: list[Any] | None = (value.split(separator) if separator else [value]) if value.strip() else None
         elif value is None or isinstance(value, list):

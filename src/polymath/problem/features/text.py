@@ -15,7 +15,7 @@ from pydantic import Field
 from ..form import Form, tokens
 from ..subwords import Subwords, learn
 from .base import BadValue, Encoded, Feature
-from .common import flat, is_text, shown
+from .common import flat, is_text, plain_values, shown
 
 MOST_BYTES = 1_000_000
 """Read of one file: many times what the longest sequence of ids can hold."""
@@ -71,7 +71,7 @@ class Text(Feature):
         elif is_text(array.type):
             found = array.to_pylist()
         else:
-            found = [None if one is None else str(one) for one in array.to_pylist()]
+            found = [None if one is None else str(one) for one in plain_values(array)]
         if not self.from_file:
             return found, []
         bad: list[BadValue] = []
