@@ -50,16 +50,18 @@ class _ConvolutionTokens(nn.Module):
     def __init__(self, layer: ConvolutionTokens, *, width: int) -> None:
         super().__init__()
         self.keep = layer.keep
-        self.filters = nn.ModuleList(nn.Conv1d(width, layer.width, n, padding=n // 2) for n in layer.sizes)
+        # As pictures one pixel high in channels_last: half the time of Conv1d forward and back.
+        filters = (nn.Conv2d(width, layer.width, (1, n), padding=(0, n // 2)) for n in layer.sizes)
+        self.filters = nn.ModuleList(filters).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.act = in_place(layer.activation)
         self.dropout = nn.Dropout(layer.dropout)
 
     def forward(self, tokens: Tokens) -> Tokens:
         x_BTD = masked(tokens.values, tokens.mask)
-        x_BDT, length = x_BTD.transpose(1, 2), x_BTD.shape[1]
+        x_BD1T, length = x_BTD[:, None].permute(0, 3, 1, 2), x_BTD.shape[1]
         # A filter of even size gives one place too many; the last is dropped.
-        found = [filters(x_BDT)[..., :length].transpose(1, 2) for filters in self.filters]
-        y_BTD: Tensor = self.dropout(self.act(torch.cat(found, -1)))
+        found_BD1T = torch.cat([filters(x_BD1T)[..., :length] for filters in self.filters], 1)
+        y_BTD: Tensor = self.dropout(self.act(found_BD1T.permute(0, 2, 3, 1)[:, 0]))
         if self.keep:
             y_BTD = torch.cat([x_BTD, y_BTD], -1)
         return Tokens(masked(y_BTD, tokens.mask), tokens.mask)
