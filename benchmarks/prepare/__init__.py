@@ -1,0 +1,1 @@
+"""How packages become data sets: fetching by package name, then one converter for each kind of data."""
