@@ -52,7 +52,7 @@ class _Trees(nn.Module):
 
     column: Tensor
     threshold: Tensor
-    children: Tensor
+    child: Tensor
     missing_left: Tensor
     bitset: Tensor
     bitsets: Tensor
@@ -68,7 +68,7 @@ class _Trees(nn.Module):
         itself = torch.arange(nodes, dtype=torch.int32)
         self.register_buffer("column", torch.zeros(nodes, dtype=torch.int32))
         self.register_buffer("threshold", torch.zeros(nodes))
-        self.register_buffer("children", torch.stack([itself, itself], 1))  # [N, 2]: right, left
+        self.register_buffer("child", torch.stack([itself, itself], 1))  # [N, 2]: right, left
         self.register_buffer("missing_left", torch.zeros(nodes, dtype=torch.bool))
         self.register_buffer("bitset", torch.full((nodes,), -1, dtype=torch.int32))  # -1 = a split by threshold
         self.register_buffer("bitsets", torch.zeros(layer.num_bitsets, 32, dtype=torch.uint8))  # bit c % 8 of byte c / 8
@@ -87,7 +87,7 @@ class _Trees(nn.Module):
     def _chunk(self, row_BD: Tensor) -> Tensor:
         # Stored indices are checked here, not trusted: a wrong one must not read another's memory.
         node_BR = self.root.long().clamp(0, self._layer.num_nodes - 1).expand(len(row_BD), -1)
-        children = self.children.long().clamp(0, self._layer.num_nodes - 1).flatten()
+        children = self.child.long().clamp(0, self._layer.num_nodes - 1).flatten()
         column = self.column.long().clamp(0, self._columns - 1)
         bitset = self.bitset.long().clamp(-1, self._layer.num_bitsets - 1)
         row_BD = row_BD.float()

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Literal
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
 
+import numpy as np
 from pydantic import Field
 
 from ...problem.form import Form
+from ..path import Path
+from ._common import Goal, gather, gene, goals, port, start_values
+from ._convert import Tree, as_layer, boosted
 from .base import Facts, Fitted, Material, Probe
+
+MOST_CODES = 255
+"""Category columns of more codes than a histogram has bins are taken as numbers: codes are ordered by frequency."""
+FEWEST_WATCHED = 20
+"""With fewer validation rows all rounds are made: their loss would say little."""
 
 
 class TreesProbe(Probe):
@@ -36,4 +47,98 @@ class TreesProbe(Probe):
         return 1e-9 * self.max_iter * max(facts.width, 1) * (facts.training_rows * passes + 256 * columns * self.max_leaf_nodes)
 
     def fit(self, material: Material) -> Fitted:
-        raise NotImplementedError
+        form = material.ports["row"]
+        sizes = form.categories or (0,) * form.width
+        genes, outputs = [], {}
+        starts = start_values(material)
+        made: dict[str, _Sum] = {output: _Sum([], start.astype(np.float64)) for output, start in starts.items()}
+        for goal in goals(material.outputs, material.targets):
+            self._boost(goal, sizes, material, made[goal.output])
+        for place, (output, total) in enumerate(made.items()):
+            name = f"trees {place}"
+            if total.trees:
+                description, tensors = as_layer(total.trees, total.base, vector_leaves=False)
+            else:
+                description, tensors = {"kind": "constant", "width": len(total.base)}, {"value": starts[output]}
+            genes.append(gene(name, description, (port("row"),), material.put(tensors)))
+            outputs[output] = name
+        return Fitted(Path(genes=tuple(genes), outputs=outputs))
+
+    def _boost(self, goal: Goal, sizes: Sequence[int], material: Material, total: _Sum) -> None:
+        """Fit one goal and add its trees and base values; leaves the constant where there is nothing to tell apart."""
+        from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
+
+        training, validation = goal.rows(material.training), goal.rows(material.validation)
+        y = goal.values[training]
+        classes = np.unique(y) if goal.kind != "number" else None
+        if len(training) < 2 or (classes is not None and len(classes) < 2):
+            return
+        if classes is not None:
+            validation = validation[np.isin(goal.values[validation], classes)]
+        x = gather(material.inputs["row"], training)
+        model_class = HistGradientBoostingRegressor if classes is None else HistGradientBoostingClassifier
+        watched = len(validation) >= FEWEST_WATCHED
+        model = model_class(
+            learning_rate=self.learning_rate,
+            max_leaf_nodes=self.max_leaf_nodes,
+            min_samples_leaf=min(self.min_samples_leaf, max(len(training) // 4, 1)),
+            l2_regularization=self.l2,
+            max_features=self.max_features,
+            max_iter=self.max_iter,
+            categorical_features=[c for c, size in enumerate(sizes) if 0 < size <= MOST_CODES] or None,
+            early_stopping=watched,
+            n_iter_no_change=self.patience,
+            scoring="loss",
+            warm_start=material.deadline is not None,
+            random_state=material.seed % 2**31,
+        )
+        held = {}
+        if watched:
+            held = {"X_val": gather(material.inputs["row"], validation), "y_val": goal.values[validation]}
+        weights = None if material.weights is None else material.weights[training]
+        self._within(model, material.deadline, lambda: model.fit(x, y, sample_weight=weights, **held))
+        rounds = len(model._predictors)
+        if watched:
+            rounds = int(np.argmax(model.validation_score_))  # place 0 is the score before the first round
+        base = np.asarray(model._baseline_prediction, dtype=np.float64).reshape(-1)
+        if classes is None:
+            total.base[goal.columns[0]] = base[0]
+            places: list[int] = [goal.columns[0]]
+        elif goal.kind == "binary" or len(goal.columns) == 2:
+            places = [goal.columns[-1]]
+            total.base[list(goal.columns)] = 0.0
+            total.base[places[0]] = base[0]
+        else:
+            places = [int(c) for c in classes]
+            constant = total.base.copy()
+            total.base[places] = base
+            # Classes absent from these rows keep their distance below the others.
+            absent = np.setdiff1d(np.arange(len(constant)), places)
+            total.base[absent] = constant[absent] + (base - constant[places]).mean()
+        total.trees += boosted(model, range(len(sizes)), rounds=rounds, outputs=places)
+
+    def _within(self, model: Any, deadline: float | None, fit: Callable[[], object]) -> None:
+        """Fit all rounds, or, where there is a deadline, more and more of them until the next part would be late."""
+        if deadline is None:
+            fit()
+            return
+        done, part = 0, min(10, self.max_iter)
+        while True:
+            begin = time.monotonic()
+            model.max_iter = done + part
+            fit()
+            if len(model._predictors) < done + part or len(model._predictors) >= self.max_iter:
+                return
+            done, per_round = done + part, (time.monotonic() - begin) / part
+            affordable = int((deadline - time.monotonic()) / max(per_round, 1e-9))
+            part = min(2 * part, self.max_iter - done, affordable)
+            if part < 1:
+                return
+
+
+@dataclass
+class _Sum:
+    """What the raw prediction of one output is made of, as it is fitted."""
+
+    trees: list[Tree]
+    base: np.ndarray
