@@ -12,6 +12,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from typing import ClassVar, Literal
 
+import torch
 from torch import Tensor, nn
 
 from ...problem.form import Form, Kind
@@ -68,6 +69,28 @@ def activation(name: Activation) -> nn.Module:
         "silu": nn.SiLU,
     }
     return modules[name]()
+
+
+class Dropout(nn.Module):
+    """Zeroes a share of the values while training and scales the others up (Srivastava et al. 2014).
+
+    On a CPU one random byte decides on each value, and the share is a multiple of 1/256: torch's own dropout draws
+    32 bits per value, is four times as slow, and took a third of the time of a step of `members`.
+    """
+
+    def __init__(self, share: float) -> None:
+        super().__init__()
+        self.share = share
+        self.threshold = round(256 * share)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training or self.threshold == 0:
+            return x
+        if x.device.type != "cpu":
+            return nn.functional.dropout(x, self.share)
+        words = torch.empty((x.numel() + 7) // 8, dtype=torch.int64).random_(-(2**63), None)
+        keep = words.view(torch.uint8)[: x.numel()].view(x.shape) >= self.threshold
+        return x * keep.to(x.dtype).mul_(256 / (256 - self.threshold))
 
 
 class BatchNorm(nn.BatchNorm1d):

@@ -8,7 +8,7 @@ from pydantic import Field
 from torch import nn
 
 from ...problem.form import Form, vector
-from .base import Activation, Layer, activation
+from .base import Activation, Dropout, Layer, activation
 
 
 class Linear(Layer):
@@ -29,7 +29,7 @@ class Linear(Layer):
         if self.activation != "none":
             parts.append(activation(self.activation))
         if self.dropout:
-            parts.append(nn.Dropout(self.dropout))
+            parts.append(Dropout(self.dropout))
         return nn.Sequential(*parts)
 
     def work(self, *inputs: Form) -> float:

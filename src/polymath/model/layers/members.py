@@ -10,7 +10,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from ...problem.form import Form, vector
-from .base import Activation, Layer, activation
+from .base import Activation, Dropout, Layer, activation
 
 
 class Members(Layer):
@@ -44,32 +44,39 @@ class Members(Layer):
 
 
 class _Members(nn.Module):
+    """Axes: B examples, M members, D width before and E width after a map, W width of the raw prediction."""
+
     def __init__(self, layer: Members, width: int) -> None:
         super().__init__()
         sizes = [width, *[layer.hidden] * layer.blocks]
-        maps: list[nn.Module] = []
-        for depth, (before, after) in enumerate(pairwise(sizes)):
-            maps += [_Shared(layer.members, before, after, first=depth == 0), activation(layer.activation)]
-            if layer.dropout:
-                maps.append(nn.Dropout(layer.dropout))
-        self.trunk = nn.Sequential(*maps)
+        self.maps = nn.ModuleList(_Shared(layer.members, *pair, first=not i) for i, pair in enumerate(pairwise(sizes)))
+        self.after = nn.Sequential(activation(layer.activation), Dropout(layer.dropout))
         bound = layer.hidden**-0.5
         self.head_MDW = nn.Parameter(torch.empty(layer.members, layer.hidden, layer.width).uniform_(-bound, bound))
         self.bias_MW = nn.Parameter(torch.empty(layer.members, layer.width).uniform_(-bound, bound))
 
-    def forward(self, x: Tensor) -> Tensor:
-        x_BMD = self.trunk(x.unsqueeze(1))
-        y_BMW = torch.einsum("bmd,mdw->bmw", x_BMD, self.head_MDW) + self.bias_MW
-        return y_BMW if self.training else y_BMW.mean(1)
+    def forward(self, x_BD: Tensor) -> Tensor:
+        first, *others = self.maps
+        weight_MED, bias_ME = first()
+        x_BE = nn.functional.linear(x_BD, weight_MED.flatten(0, 1), bias_ME.flatten())
+        x_MBD = self.after(x_BE).view(len(x_BD), *bias_ME.shape).transpose(0, 1)
+        for shared in others:
+            weight_MED, bias_ME = shared()
+            x_MBD = self.after(torch.baddbmm(bias_ME.unsqueeze(1), x_MBD, weight_MED.mT))
+        y_MBW = torch.baddbmm(self.bias_MW.unsqueeze(1), x_MBD, self.head_MDW)
+        return y_MBW.transpose(0, 1) if self.training else y_MBW.mean(0)
 
 
 class _Shared(nn.Module):
-    """One linear map for all members, with their own scales before and after: [B, M or 1, D] -> [B, M, E]."""
+    """One linear map for all members, with their own scales before and after; gives each member's own weights.
+
+    Scaling the weights [M, E, D] instead of the values [B, M, D] saves passes over memory: batches outnumber widths.
+    """
 
     def __init__(self, members: int, before: int, after: int, *, first: bool) -> None:
         super().__init__()
         bound = before**-0.5
-        self.weight = nn.Parameter(torch.empty(after, before).uniform_(-bound, bound))
+        self.weight_ED = nn.Parameter(torch.empty(after, before).uniform_(-bound, bound))
         # Members start apart in the first map only: random signs there, ones behind it (section 3.3 of the paper).
         signs = torch.randint(0, 2, (members, before)).float() * 2 - 1
         # Flat, for weight decay spares what has one axis: these are scales around one, and biases.
@@ -78,8 +85,7 @@ class _Shared(nn.Module):
         self.bias = nn.Parameter(torch.empty(members * after).uniform_(-bound, bound))
         self.members = members
 
-    def forward(self, x: Tensor) -> Tensor:
-        scale_in_MD, scale_out_ME, bias_ME = (
-            flat.view(self.members, -1) for flat in (self.scale_in, self.scale_out, self.bias)
-        )
-        return torch.addcmul(bias_ME, nn.functional.linear(x * scale_in_MD, self.weight), scale_out_ME)
+    def forward(self) -> tuple[Tensor, Tensor]:
+        scale_in_M1D = self.scale_in.view(self.members, 1, -1)
+        scale_out_ME1 = self.scale_out.view(self.members, -1, 1)
+        return self.weight_ED * scale_in_M1D * scale_out_ME1, self.bias.view(self.members, -1)

@@ -8,7 +8,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from ...problem.form import Form, vector
-from .base import Activation, BatchNorm, Layer, activation
+from .base import Activation, BatchNorm, Dropout, Layer, activation
 
 
 class ResidualMlp(Layer):
@@ -51,7 +51,7 @@ class _Block(nn.Module):
             norm(layer),
             nn.Linear(layer.width, inner),
             activation(layer.activation),
-            nn.Dropout(layer.dropout),
+            Dropout(layer.dropout),
             nn.Linear(inner, layer.width),
         )
 
