@@ -1,0 +1,240 @@
+"""The top of a report: how good the task is, in one sentence, in numbers, and beside simple methods."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ..problem.features import Category, Feature, Labels, Number
+from ..problem.metrics import skill
+from .chart import drawing, nice_ticks, spread
+from .markup import Html, amount, duration, figure, join, metric_name, number, score, section, table, tag, text
+from .material import Material, Tried
+
+SIMPLE = {
+    "constant": "always the same answer",
+    "nearest": "nearest neighbours",
+    "linear": "linear model",
+    "ngrams": "words and pieces of words, linear",
+    "patches": "image patches, linear",
+    "forest": "random forest",
+    "trees": "boosted trees",
+}
+"""The cheap heads, as people call them: what a task has to beat."""
+WORDS = ((0.9, "very well"), (0.6, "well"), (0.3, "fairly well"), (0.05, "a little better than guessing"))
+"""Skill (0 = best constant, 1 = perfect) in words."""
+
+
+def head(material: Material) -> Html:
+    """Title, verdict and the main numbers."""
+    record = material.record
+    outputs = ", ".join(text(feature.name) for feature in material.problem.outputs)
+    state = {"learning": " · still learning", "stopped": " · stopped before its budget was spent"}.get(record.state, "")
+    return join(
+        [
+            tag("p", f"Polymath report · predicts {outputs}{state}", class_="over"),
+            tag("h1", record.name),
+            *(tag("p", verdict(material, feature), class_="lead") for feature in material.problem.outputs),
+            _caution(material),
+            _numbers(material),
+        ]
+    )
+
+
+def verdict(material: Material, feature: Feature) -> Html:
+    """How good the answers for one output are, in plain words."""
+    split = "test" if "test" in material.record.scores else "validation"
+    scores = {k: v for k, v in material.record.scores[split][feature.name].items() if v is not None}
+    constant = material.problem.constants.get(feature.name, {})
+    unseen = "rows it had never seen" if split == "test" else "rows it was not trained on"
+    name = tag("b", text(feature.name))
+    if isinstance(feature, Category) and "accuracy" in scores:
+        right, often = number(100 * scores["accuracy"], 3), number(100 * constant.get("accuracy", 0.0), 3)
+        what = join(
+            [
+                "It names the right ",
+                name,
+                " for ",
+                tag("b", f"{right} of 100"),
+                f" {unseen}; always giving the commonest ",
+            ]
+        )
+        return join([what, f"answer would be right for {often}. {_how_well(material, feature, scores)}"])
+    if isinstance(feature, Number) and "mae" in scores:
+        off, before = number(scores["mae"], 3), number(constant.get("mae"), 3)
+        share = max(scores.get("r2", 0.0), 0.0)
+        what = join(["Its answers for ", name, " are off by ", tag("b", off), f" on average on {unseen}"])
+        explained = f", and explain {number(100 * share, 3)} % of the differences between them"
+        return join([what, f" (the best constant: {before}){explained}. {_how_well(material, feature, scores)}"])
+    if isinstance(feature, Labels) and "f1_micro" in scores:
+        both, whole = number(scores["f1_micro"], 3), number(100 * scores.get("subset_accuracy", 0.0), 3)
+        what = join(["It gets ", tag("b", f"{whole} of 100"), f" {unseen} entirely right in ", name])
+        return join([what, f" (F1 of all labels together: {both}). {_how_well(material, feature, scores)}"])
+    found = ", ".join(f"{metric_name(metric)} {score(metric, value)}" for metric, value in scores.items())
+    return join([name, f": {found} on {unseen}."])
+
+
+def _how_well(material: Material, feature: Feature, scores: Mapping[str, float]) -> str:
+    metric = material.problem.metric_of(feature.name).name
+    if metric not in scores or metric not in material.problem.constants.get(feature.name, {}):
+        return ""
+    found = skill(material.problem, feature.name, scores)
+    word = next((word for least, word in WORDS if found >= least), None)
+    if word is None:
+        return "That is no better than guessing."
+    return f"That is {word}." if word.startswith("a ") else f"It does this {word}."
+
+
+def _caution(material: Material) -> Html | None:
+    if "test" in material.record.scores:
+        return None
+    why = "Learning has not finished" if material.record.state == "learning" else "No rows were kept for a test"
+    said = f"{why}: the scores are of validation rows, by which the models were also chosen, so they flatter a little."
+    return tag("p", said, class_="warn soft")
+
+
+def _numbers(material: Material) -> Html:
+    summary = material.summary
+    better = "higher is better" if summary.greater_is_better else "lower is better"
+    name = metric_name(summary.metric)
+    cells = []
+    if summary.test is not None:
+        between = ""
+        if summary.interval is not None:
+            low, high = (score(summary.metric, value) for value in summary.interval)
+            between = f"95 % interval {low.removesuffix(' %')} to {high}"
+        cells.append((f"Test: {name}", score(summary.metric, summary.test), between or better))
+    cells.append((f"Validation: {name}", score(summary.metric, summary.validation), better))
+    cells.append(("Learned in", duration(summary.seconds), f"{number(summary.work)} work units"))
+    failed = f"{summary.failed} failed" if summary.failed else "none failed"
+    cells.append(
+        ("Experiments", f"{summary.experiments:,}", f"{failed}, {len(material.record.members)} in the final path")
+    )
+    unused = f"{summary.rows_unused:,} not used" if summary.rows_unused else "all of them"
+    cells.append(("Rows used", f"{summary.rows_used:,}", unused))
+    cells.append(("Parameters", amount(summary.parameters), "numbers in the final path"))
+    parts = [
+        tag("div", tag("dt", title), tag("dd", value, tag("small", note)), class_="first" if i == 0 else None)
+        for i, (title, value, note) in enumerate(cells)
+    ]
+    return tag("dl", *parts, class_="facts")
+
+
+def comparison(material: Material) -> Html:
+    """The task beside what simple methods reach on the same rows, and every score it got."""
+    return section(
+        "quality",
+        "How good it is",
+        figure(
+            _ladder(material),
+            "Scores on the validation rows; simple methods were given the same rows. The last line is the score on test "
+            "rows, looked at once, with its 95 % interval."
+            if material.summary.test is not None
+            else "Scores on the validation rows; simple methods were given the same rows.",
+            wide=True,
+        ),
+        tag("h3", "All scores"),
+        _all_scores(material),
+    )
+
+
+def _simple(material: Material) -> list[Tried]:
+    """The best experiment of each simple method that finished, worst first."""
+    best: dict[str, Tried] = {}
+    for tried in material.experiments:
+        if tried.label not in SIMPLE or tried.score is None or tried.failed:
+            continue
+        before = best.get(tried.label)
+        if before is None or before.score is None or material.better(tried.score, before.score):
+            best[tried.label] = tried
+    ordered = sorted(best.values(), key=lambda one: one.score or 0.0)
+    return ordered if material.summary.greater_is_better else ordered[::-1]
+
+
+def _ladder(material: Material) -> Html:
+    """One line per method, a dot where its score is: drawn wide and low, to be read like a table."""
+    summary = material.summary
+    lines: list[tuple[str, float, str]] = [
+        (SIMPLE[one.label], one.score, "muted") for one in _simple(material) if one.score is not None
+    ]
+    if summary.validation is not None:
+        lines.append(("this task, validation", summary.validation, "one"))
+    if summary.test is not None:
+        lines.append(("this task, test", summary.test, "two"))
+    shown = [value for _, value, _ in lines] + list(summary.interval or ())
+    low, high = spread(shown, room=0.06)
+    left, right, step, top = 200.0, 690.0, 30.0, 14.0
+    bottom = top + step * len(lines)
+
+    def across(value: float) -> float:
+        return round(left + (value - low) / (high - low) * (right - left - 70), 1)
+
+    parts = []
+    for tick in nice_ticks(low, high, most=5):
+        parts.append(tag("line", x1=across(tick), y1=top - 6, x2=across(tick), y2=bottom, class_="grid"))
+        parts.append(tag("text", score(summary.metric, tick), x=across(tick), y=bottom + 18, text_anchor="middle"))
+    for i, (name, value, kind) in enumerate(lines):
+        middle = top + step * (i + 0.5)
+        own = kind != "muted"
+        parts.append(
+            tag("text", name, x=left - 16, y=middle + 4, text_anchor="end", class_="strong" if own else "name")
+        )
+        parts.append(tag("line", x1=left, y1=middle, x2=right - 70, y2=middle, class_="grid"))
+        end = value
+        if name.endswith("test") and summary.interval is not None:
+            begin, end = summary.interval
+            parts.append(
+                tag(
+                    "path",
+                    d=f"M{across(begin)} {middle}H{across(end)}"
+                    f"M{across(begin)} {middle - 5}v10M{across(end)} {middle - 5}v10",
+                    class_=f"line {kind}",
+                )
+            )
+        parts.append(tag("circle", cx=across(value), cy=middle, r=6 if own else 5, class_=f"dot {kind}"))
+        beside = across(max(value, end)) + 12
+        parts.append(
+            tag("text", score(summary.metric, value), x=beside, y=middle + 4, class_="strong" if own else "name")
+        )
+    label = f"{metric_name(summary.metric)} ({'higher' if summary.greater_is_better else 'lower'} is better)"
+    parts.append(tag("text", label, x=(left + right - 70) / 2, y=bottom + 38, text_anchor="middle", class_="label"))
+    return drawing(
+        parts, right + 10, bottom + 48, title=f"Scores of simple methods and of this task: {label}", least=520
+    )
+
+
+def _all_scores(material: Material) -> Html:
+    scores = material.record.scores
+    rows = []
+    for feature in material.problem.outputs:
+        constant = material.problem.constants.get(feature.name, {})
+        chosen = material.problem.metric_of(feature.name).name
+        for metric in feature.metrics:
+            values = [scores.get(split, {}).get(feature.name, {}).get(metric.name) for split in ("validation", "test")]
+            direction = "higher" if metric.greater_is_better else "lower"
+            name = tag("b", metric_name(metric.name)) if metric.name == chosen else metric_name(metric.name)
+            shown = [score(metric.name, value) for value in (*values, constant.get(metric.name))]
+            rows.append([text(feature.name), name, *shown, f"{direction} is better"])
+    head = ["output", "score", "validation", "test", "best constant", ""]
+    return table(head, rows, numbers=(2, 3, 4))
+
+
+def provenance(material: Material) -> Html:
+    """What it was learned from, with what, on what: enough to learn it again."""
+    origin, summary = material.record.origin, material.summary
+    budget = f"{number(origin['work'])} work units" if origin.get("work") else ""
+    if not budget:
+        budget = duration(float(origin["budget_seconds"])) if origin.get("budget_seconds") else "10 min (the default)"
+    split = material.problem.split
+    by = f"{split.kind} by column {text(split.column)}" if split.column else split.kind
+    rows = [
+        ("source", text(origin.get("source", "unknown"), 200)),
+        ("rows", f"{summary.rows_used:,} used, {summary.rows_unused:,} not used"),
+        ("split", f"{by}; {number(100 * split.test_fraction, 3)} % for the test unless the data say otherwise"),
+        ("budget", budget),
+        ("seed", str(origin.get("seed", "–"))),
+        ("device", f"{origin.get('device', '–')} ({origin.get('machine', '–')})"),
+        ("versions", ", ".join(f"{name} {one}" for name, one in dict(origin.get("versions", {})).items())),
+        ("fingerprint of the data", str(origin.get("fingerprint", "–"))[:16]),
+        ("digest of the result", summary.digest[:16]),
+    ]
+    return section("origin", "Where it comes from", table(["", ""], [(tag("b", name), value) for name, value in rows]))
