@@ -27,7 +27,7 @@ from typing import Any
 from ..spec import canonical, printable
 from . import disk, locks
 from .errors import StoreError, from_os, remedy
-from .records import Record
+from .records import EXACT_INTEGER, Record
 
 VERSION = 1
 PAGE = 1000
@@ -235,6 +235,13 @@ class Catalogue:
         with self._mutex, _translated():
             return self._connect().execute(statement, tuple(values)).fetchall()
 
+    def _typed(self, statement: str, *types: type) -> list[Any]:
+        """Rows whose columns have these types; flipped bits can turn any value into one of another type."""
+        rows = self._rows(statement)
+        if not all(type(value) is wanted for row in rows for value, wanted in zip(row, types, strict=True)):
+            raise Damaged("a value has the wrong type")
+        return rows
+
     def _change(self, statement: str, values: Iterable[Any] = ()) -> None:
         connection = self._connection
         assert connection is not None and connection.in_transaction, "a change outside a transaction"
@@ -246,7 +253,7 @@ class Catalogue:
         """Insert records of old; leases start beyond every fence ever seen, and so does the fence counter."""
         for record, sizes in records:
             self.insert(record, sizes=sizes)
-        top = self._rows("SELECT coalesce(max(fence), 0) FROM record")[0][0]
+        top = self._typed("SELECT coalesce(max(fence), 0) FROM record", int)[0][0]
         if top and top >= self._fence():
             # Fences handed out and not recorded are unknown here, hence a random start within a new era.
             self._set_fence(((top >> 32) + 1 << 32) + secrets.randbits(31))
@@ -310,10 +317,14 @@ class Catalogue:
         return not self._rows("SELECT 1 FROM tombstone WHERE target=?", (address,))
 
     def last_written(self) -> int:
-        return int(self._rows("SELECT coalesce(max(written), 0) FROM record")[0][0])
+        """The highest logical time of any record."""
+        last: int = self._typed("SELECT coalesce(max(written), 0) FROM record", int)[0][0]
+        if not 0 <= last < EXACT_INTEGER // 2:
+            raise Damaged("a record is from the far future")
+        return last
 
     def addresses(self) -> set[str]:
-        return {row[0] for row in self._rows("SELECT address FROM record")}
+        return {row[0] for row in self._typed("SELECT address FROM record", str)}
 
     def rows(self, address: str) -> tuple[Any, ...] | None:
         """Everything the index says about one record, for comparing with the truth."""
@@ -323,7 +334,7 @@ class Catalogue:
 
     def counting(self) -> set[str]:
         """The addresses of all records that count."""
-        return {row[0] for row in self._rows("SELECT address FROM record WHERE counts=1")}
+        return {row[0] for row in self._typed("SELECT address FROM record WHERE counts=1", str)}
 
     def dependents(self, address: str) -> list[tuple[str, str, str]]:
         """The records that need an object: (kind, id, address)."""
@@ -338,24 +349,25 @@ class Catalogue:
         """Size and number of the last check (0: never) of every object that a record names."""
         return {
             address: (size, verified)
-            for address, size, verified in self._rows("SELECT address, size, verified FROM object")
+            for address, size, verified in self._typed("SELECT address, size, verified FROM object", str, int, int)
         }
 
     def mark_verified(self, addresses: Iterable[str]) -> None:
         """Remember that these were just found good. Opens its own transaction."""
         with self.transaction():
-            turn = self._rows("SELECT coalesce(max(verified), 0) + 1 FROM object")[0][0]
+            turn = self._typed("SELECT coalesce(max(verified), 0) + 1 FROM object", int)[0][0]
             for address in addresses:
                 self._change("UPDATE object SET verified=? WHERE address=?", (turn, address))
 
-    def check(self) -> list[str]:
-        """What SQLite itself finds wrong with its file; nothing if it is sound."""
-        return [row[0] for row in self._rows("PRAGMA quick_check") if row[0] != "ok"]
+    def check(self, *, full: bool = False) -> list[str]:
+        """What SQLite itself finds wrong with its file; nothing if it is sound. Only `full` compares the indexes."""
+        rows = self._rows("PRAGMA integrity_check") if full else self._rows("PRAGMA quick_check")
+        return [str(row[0]) for row in rows if row[0] != "ok"]
 
     # Leases
 
     def _fence(self) -> int:
-        rows = self._rows("SELECT value FROM meta WHERE key='fence'")
+        rows = self._typed("SELECT value FROM meta WHERE key='fence'", int)
         return int(rows[0][0]) if rows else 0
 
     def _set_fence(self, value: int) -> None:
@@ -403,6 +415,8 @@ def _translated() -> Iterator[None]:
             raise Damaged(printable(str(error), limit=200)) from error
         number = numbers.get(name, errno.EIO)
         raise StoreError(number, f"The catalogue of the store: {error}. {remedy(number)}".rstrip()) from error
+    except UnicodeDecodeError as error:  # SQLite quotes the damage in its message
+        raise Damaged("it holds text that is not UTF-8") from error
     except StoreError:
         raise
     except OSError as error:

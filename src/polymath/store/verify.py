@@ -121,7 +121,7 @@ class _Round:
         """The catalogue: sound in itself, one row per record file, and the same as the records say."""
         catalogue = self.store.catalogue
         try:
-            for sentence in catalogue.check():
+            for sentence in catalogue.check(full=full):
                 self.note(Fault.INDEX, "catalog.db", sentence)
             rows = catalogue.addresses()
             files = set(self.store.record_files.addresses())
@@ -230,7 +230,10 @@ class _Round:
             if self._sound(address, is_record=address in record_files):
                 good.append(address)
         if good and not store.read_only:
-            store.catalogue.mark_verified(good)
+            try:
+                store.catalogue.mark_verified(good)
+            except StoreError as error:
+                self.note(Fault.INDEX, "catalog.db", str(error))
 
     def _sound(self, address: str, *, is_record: bool) -> bool:
         try:
