@@ -7,17 +7,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import torch
 from torch import Tensor, nn
 
+from .engine import Engine
 from .model.build import get_weights, load_weights
 from .model.layers import Layer, parse_layer, vocabulary
 from .problem.features import Encoded, Feature, parse_feature
 from .problem.features import vocabulary as feature_vocabulary
 from .problem.form import Form, Tokens, pixels, tokens, vector
+from .search.choices import Choose, Recorder
+from .search.generators import Generator
 from .spec import BadInput, canonical
 
 # Layers ----------------------------------------------------------------------------------------------------------
@@ -392,7 +396,7 @@ def _check_constant(feature: Feature, target: np.ndarray) -> None:
 
 
 def _check_round_trip(feature: Feature, target: np.ndarray, known: np.ndarray) -> np.ndarray:
-    """Raw predictions that gradient steps on the loss have led to the targets: decoded, they are the raw values again."""
+    """Raw predictions that gradient steps have led to the targets: decoded, they are the raw values again."""
     prediction = torch.zeros(len(target), feature.head_width, requires_grad=True)
     rule = torch.optim.Adam([prediction], lr=0.1)
     for _ in range(150):
@@ -435,3 +439,36 @@ def _check_answers_decoded(feature: Feature, answers: np.ndarray, target: np.nda
     assert alone.shape == answers.shape and alone.dtype == np.float32
     same = [one["value"] for one in feature.decode(alone, {})] == [one["value"] for one in feature.decode(answers, {})]
     assert same or np.allclose(alone, answers, atol=1e-5), "the mean of equal answers is that answer"
+
+
+def check_engine(engine: Engine) -> None:
+    """Holds an engine that runs `text -> text * 2` to the contract: every job answered once, in any order; then closes it."""
+    texts = [f"{number}," for number in range(3 * engine.lanes + 1)]
+    futures = [engine.submit(text) for text in texts]
+    assert [future.result(timeout=60) for future in futures] == [text * 2 for text in texts]
+    long = "x" * 2_000_000
+    assert engine.submit(long, timeout_seconds=60).result(timeout=60) == long * 2
+    engine.close()
+    engine.close()  # closing twice is harmless
+
+
+def check_generator(kind: type[Generator]) -> None:
+    """Holds a generator to the contract: the same seed and the same news give the same proposals, all of them allowed."""
+
+    def space(choose: Choose) -> list[Any]:
+        depth = choose("depth", 1, 4)
+        return [depth, *(choose(f"layer{i}", ["a", "b", "c"]) for i in range(depth)), choose("rate", 1e-4, 1.0, log=True)]
+
+    def run(seed: int) -> list[str]:
+        generator, digests = kind(seed=seed), []
+        for number in range(12):
+            recorder = Recorder(generator.propose(number))
+            built = space(recorder)
+            assert 1 <= built[0] <= 4
+            assert 1e-4 <= built[-1] <= 1.0
+            generator.observe(recorder.trace, -math.inf if number == 3 else float(built[0]), 1.0)
+            digests.append(recorder.trace.digest)
+        return digests
+
+    assert run(1) == run(1), "equal seeds and results must give equal proposals"
+    assert len(set(run(1))) > 4, "it proposes too little that is new"

@@ -25,6 +25,9 @@ from .ledger import Entry, Ledger
 MAX_TRIES = 2
 """A job whose worker died is tried once more; a second death is the experiment's own fault."""
 
+MAX_REPEATS = 200
+"""So many proposals in a row that were made before mean that the space is used up."""
+
 
 @dataclass(frozen=True)
 class Result:
@@ -187,6 +190,8 @@ class _Loop:
         self.experiments: list[Experiment] = []
         self.running: list[_Running] = []
         self.exhausted = False
+        self.seen: set[str] = set()
+        self.proposed = self.repeats = 0
 
     def fill(self) -> None:
         """Gives every free lane a job."""
@@ -204,18 +209,29 @@ class _Loop:
             self._begin(experiment, order, lane)
 
     def _new(self) -> Experiment | None:
+        """An experiment that was not made before; None when the space seems to hold no more of them."""
         number = len(self.experiments)
         fixed = self.plan.answered_by(number)
-        answer = fixed if fixed is not None else self.generator.propose(number)
-        begun = None if self.exhausted else self.plan.start(number, answer)
-        if begun is None:
-            self.exhausted = True
-            return None
-        trace, label = begun
-        name = "fixed" if fixed is not None else type(self.generator).__name__.lower()
-        experiment = Experiment(number=number, trace=trace, label=label, generator=name)
-        self.experiments.append(experiment)
-        return experiment
+        while not self.exhausted:
+            answer = fixed if fixed is not None else self.generator.propose(self.proposed)
+            self.proposed += fixed is None
+            begun = self.plan.start(number, answer)
+            if begun is None:
+                break
+            trace, label = begun
+            if fixed is None and trace.digest in self.seen:
+                self.repeats += 1
+                if self.repeats < MAX_REPEATS:
+                    continue
+                break
+            self.repeats = 0
+            self.seen.add(trace.digest)
+            name = "fixed" if fixed is not None else type(self.generator).__name__.lower()
+            experiment = Experiment(number=number, trace=trace, label=label, generator=name)
+            self.experiments.append(experiment)
+            return experiment
+        self.exhausted = True
+        return None
 
     def _begin(self, experiment: Experiment, order: Order, lane: int) -> None:
         entry = self.ledger.find(order.key)

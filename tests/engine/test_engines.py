@@ -1,0 +1,96 @@
+"""Engines: every one gives the same outcomes; a job that dies costs only itself."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from polymath.engine import FirstInLine, InLine, Processes, WorkerDied, pick_device
+from polymath.spec import BadInput
+from polymath.testing import check_engine
+
+sys.path.insert(0, str(Path(__file__).parent))
+import jobs
+
+
+@pytest.fixture
+def processes() -> Iterator[Processes]:
+    engine = Processes(jobs.misbehave, lanes=2)
+    yield engine
+    engine.close()
+
+
+def test_contract_in_line() -> None:
+    check_engine(InLine(jobs.double, lanes=2))
+
+
+def test_contract_in_processes() -> None:
+    check_engine(Processes(jobs.double, lanes=2))
+
+
+def test_a_dead_worker_costs_one_job(processes: Processes) -> None:
+    before = processes.submit("one")
+    dead = processes.submit("die")
+    after = processes.submit("two")
+    assert before.result(30).startswith("one")
+    with pytest.raises(WorkerDied, match="out of memory"):
+        dead.result(30)
+    assert after.result(30).startswith("two")
+
+
+def test_a_job_that_hangs_is_taken_away(processes: Processes) -> None:
+    processes.submit("warm").result(30)
+    began = time.monotonic()
+    with pytest.raises(WorkerDied, match="no answer within 1 s"):
+        processes.submit("hang", timeout_seconds=1).result(30)
+    assert time.monotonic() - began < 10
+    assert processes.submit("next").result(30).startswith("next")
+
+
+def test_what_the_function_raises_comes_back_with_its_traceback(processes: Processes) -> None:
+    with pytest.raises(RuntimeError, match="no such layer"):
+        processes.submit("raise").result(30)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="memory limits of workers are Linux's RLIMIT_DATA")
+def test_a_job_that_wants_too_much_memory_fails_alone() -> None:
+    engine = Processes(jobs.misbehave, lanes=1, memory_bytes=2**30)
+    with pytest.raises(RuntimeError, match="MemoryError"):
+        engine.submit("eat").result(30)
+    assert engine.submit("next").result(30).startswith("next")
+    engine.close()
+
+
+def test_no_worker_outlives_its_engine(processes: Processes) -> None:
+    worker = int(processes.submit("who").result(30).split()[-1])
+    processes.submit("hang")
+    time.sleep(0.3)
+    processes.close()
+    time.sleep(0.3)
+    with pytest.raises(ProcessLookupError):
+        os.kill(worker, 0)
+    with pytest.raises(RuntimeError, match="closed"):
+        processes.submit("late")
+
+
+def test_first_in_line() -> None:
+    engine = FirstInLine(jobs.misbehave, Processes(jobs.misbehave, lanes=1))
+    here, there = engine.submit("a").result(30), engine.submit("b").result(30)
+    assert here.endswith(str(os.getpid()))
+    assert not there.endswith(str(os.getpid()))
+    engine.close()
+
+
+def test_devices() -> None:
+    assert pick_device("cpu") == "cpu"
+    import torch
+
+    if not torch.cuda.is_available():
+        assert pick_device("auto") == "cpu"
+        with pytest.raises(BadInput, match="no GPU"):
+            pick_device("cuda")

@@ -1,0 +1,202 @@
+"""Choices replay; the loop is the same in line and in processes, obeys its clock, and resumes from the ledger."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from polymath.engine import Engine, InLine
+from polymath.search import Clock, Experiment, Ledger, search
+from polymath.search.choices import Answer, Choose, Recorder, Trace, first, replay
+from polymath.search.cutters import CUTTERS, Cutter, Halving
+from polymath.search.generators import GENERATORS, Generator, Random
+from polymath.search.run import Order, Result
+from polymath.spec import canonical, loads
+from polymath.store import Store
+from polymath.testing import check_generator
+
+
+def space(choose: Choose) -> dict[str, float]:
+    kind = choose("kind", ["a", "b"])
+    found = {"width": choose("width", 1, 64, log=True), "kind": float(kind == "a")}
+    if kind == "b":
+        found["rate"] = choose("rate", 1e-4, 1.0, log=True)
+    return found
+
+
+@pytest.mark.parametrize("kind", GENERATORS.values(), ids=list(GENERATORS))
+def test_generators_keep_the_contract(kind: type[Generator]) -> None:
+    check_generator(kind)
+
+
+def test_a_trace_replays_exactly() -> None:
+    for number in range(20):
+        recorder = Recorder(Random(seed=3).propose(number))
+        built = space(recorder)
+        again = replay(recorder.trace)
+        assert space(again) == built
+        assert again.trace == recorder.trace
+        assert Trace.from_json(recorder.trace.to_json()).digest == recorder.trace.digest
+
+
+def test_a_changed_trace_keeps_what_is_still_valid() -> None:
+    recorder = Recorder(lambda offer: {"kind": 1.0, "width": 9.0, "rate": 0.5}[offer.name])
+    space(recorder)
+    kept = replay(recorder.trace)
+    assert kept("width", 1, 4) == 4  # the space was narrowed
+    assert kept("kind", ["a", "b", "c"]) == "b"
+    assert kept("new", ["first", "second"]) == "first"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        (lambda choose: [choose("x", [1]), choose("x", [1])], "names the choice 'x' twice"),
+        (lambda choose: choose("x", []), "empty list"),
+        (lambda choose: choose("x", 2, 1), "in order"),
+        (lambda choose: choose("x", 0, 1, log=True), "above zero"),
+        (lambda choose: choose("x", math.nan, 1.0), "finite"),
+        (lambda choose: choose("x", "abc"), "list of options"),
+    ],
+)
+def test_wrong_spaces_are_named(wrong: Callable[[Choose], Any], says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        wrong(Recorder(first))
+
+
+def test_halving_sends_the_best_third_on() -> None:
+    cutter = CUTTERS["halving"](rungs=3)  # type: ignore[call-arg]
+    scores = {0: [0.1], 1: [0.5], 2: [0.3], 3: [-math.inf]}
+    assert cutter.promote(scores, dict.fromkeys(scores, 1)) == 1
+    assert cutter.promote({**scores, 1: [0.5, 0.6]}, {0: 1, 1: 2, 2: 1, 3: 1}) is None
+
+
+# The loop --------------------------------------------------------------------------------------------------------
+CALLS: list[str] = []
+
+
+def evaluate(text: str) -> str:
+    """A pretended training: its score is better with more work and a width near 10."""
+    job = loads(text)
+    CALLS.append(text)
+    if job["width"] == 1:
+        raise RuntimeError("a width of 1 breaks")
+    score = -abs(math.log(job["width"] / 10)) - 1 / job["work"]
+    return canonical({"ok": True, "score": score, "work": job["work"], "seconds": 0.0})
+
+
+class Pretend:
+    """A plan over the space above: three rungs of work 1, 3, 9."""
+
+    works = (1.0, 3.0, 9.0)
+
+    def __init__(self) -> None:
+        self.cutter: Cutter = Halving(rungs=3)
+        self.made: dict[int, dict[str, float]] = {}
+        self.log: list[tuple[int, int]] = []
+
+    def answered_by(self, number: int) -> Answer | None:
+        return None
+
+    def start(self, number: int, answer: Answer | None) -> tuple[Trace, str] | None:
+        recorder = Recorder(answer or first)
+        self.made[number] = space(recorder)
+        return recorder.trace, "pretended"
+
+    def order(self, experiment: Experiment, *, lane: int, clock: Clock) -> Order | None:
+        done = len(experiment.results)
+        if done == 3:
+            return None
+        job = {**self.made[experiment.number], "work": self.works[done]}
+        return Order(canonical(job), canonical(job), self.works[done] - (self.works[done - 1] if done else 0))
+
+    def goes_on(self, experiments: list[Experiment], *, clock: Clock) -> Experiment | None:
+        scores = {e.number: [r.score for r in e.results] for e in experiments}
+        number = self.cutter.promote(scores, {e.number: e.started for e in experiments})
+        return None if number is None else experiments[number]
+
+    def is_over(self, experiments: list[Experiment], *, clock: Clock) -> bool:
+        return len(experiments) >= 60
+
+    def result(self, outcome: Mapping[str, Any]) -> Result:
+        ok = bool(outcome["ok"])
+        return Result(ok, outcome["score"] if ok else -math.inf, outcome["work"], outcome["seconds"], outcome)
+
+    def finished(self, experiment: Experiment) -> None:
+        self.log.append((experiment.number, len(experiment.results)))
+
+
+def run(folder: Path, *, work: float | None = 60.0, lanes: int = 2, engine: Engine | None = None,
+        stop: Callable[[], bool] = lambda: False) -> Pretend:
+    plan = Pretend()
+    with Store.open(folder) as store:
+        search(
+            plan,
+            generator=Random(seed=1),
+            engine=engine or InLine(evaluate, lanes=lanes),
+            ledger=Ledger(store, "task"),
+            clock=Clock(lanes=lanes, work=work, deadline=math.inf if work else time.monotonic() + 0.5),
+            dataset="d",
+            environment={},
+            stop=stop,
+        )
+    return plan
+
+
+def test_the_work_budget_is_kept_and_failures_are_recorded(tmp_path: Path) -> None:
+    plan = run(tmp_path)
+    with Store.open(tmp_path) as store:
+        entries = list(Ledger(store, "task").entries())
+    assert sum(3.0 if e.rung else 1.0 for e in entries) <= 70
+    assert len(entries) == len(plan.log)
+    assert any(e.rung == 2 for e in entries)
+    failed = [e for e in entries if not e.ok]
+    assert all("a width of 1 breaks" in e.outcome["reason"] for e in failed)
+
+
+def test_resuming_repeats_nothing_and_gives_the_same(tmp_path: Path) -> None:
+    whole = run(tmp_path / "whole")
+    count = 0
+
+    def stop() -> bool:
+        nonlocal count
+        count += 1
+        return count > 12
+
+    run(tmp_path / "cut", stop=stop)
+    CALLS.clear()
+    resumed = run(tmp_path / "cut")
+    assert resumed.log == whole.log
+    assert 0 < len(CALLS) < len(whole.log)
+
+
+def test_lanes_do_not_change_with_arrival(tmp_path: Path) -> None:
+    """Under a work budget results are told by virtual time: an engine that answers late gives the same log."""
+    from concurrent.futures import Future, ThreadPoolExecutor
+
+    class Late:
+        lanes = 2
+
+        def __init__(self) -> None:
+            self.pool, self.count = ThreadPoolExecutor(2), 0
+
+        def submit(self, text: str, *, timeout_seconds: float | None = None) -> Future[str]:
+            self.count += 1
+            delay = 0.02 if self.count % 3 == 0 else 0.0
+            return self.pool.submit(lambda: (time.sleep(delay), evaluate(text))[1])
+
+        def close(self) -> None:
+            self.pool.shutdown()
+
+    assert run(tmp_path / "late", engine=Late()).log == run(tmp_path / "prompt").log
+
+
+def test_the_real_clock_ends_the_run(tmp_path: Path) -> None:
+    began = time.monotonic()
+    run(tmp_path, work=None)
+    assert time.monotonic() - began < 5
