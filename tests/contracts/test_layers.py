@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from pathlib import Path
 from typing import ClassVar, Literal
 
 import pytest
 import torch
 from torch import Tensor, nn
 
+import polymath.testing
+from polymath.model import layers
 from polymath.model.layers import LAYERS, Layer, parse_layer
 from polymath.problem.form import Form, pixels, tokens, vector
 from polymath.testing import check_layer
@@ -103,6 +109,54 @@ class WaveletModule(nn.Module):
 
 def test_a_layer_of_another_package_keeps_the_contract():
     check_layer(Wavelet(), vector(4))
+
+
+def test_a_layer_of_an_installed_package_is_found(tmp_path):
+    """No edit here: the package names its layer as an entry point, and stored paths may use it."""
+    (tmp_path / "sound.py").write_text(
+        "from typing import Literal\n"
+        "from torch import nn\n"
+        "from polymath.model.layers import Layer\n"
+        "class Louder(Layer):\n"
+        "    kind: Literal['louder'] = 'louder'\n"
+        "    def form(self, *inputs): return self.take(inputs, 'vector')[0]\n"
+        "    def build(self, *inputs): self.form(*inputs); return nn.Identity()\n"
+    )
+    package = tmp_path / "sound-1.0.dist-info"
+    package.mkdir()
+    (package / "METADATA").write_text("Metadata-Version: 2.1\nName: sound\nVersion: 1.0\n")
+    (package / "entry_points.txt").write_text("[polymath.layers]\nlouder = sound:Louder\n")
+    program = (
+        "from polymath.model.layers import parse_layer\n"
+        "from polymath.problem.form import vector\n"
+        "from polymath.testing import check_layer\n"
+        "layer = parse_layer({'kind': 'louder'})\n"
+        "check_layer(layer, vector(3))\n"
+        "print(layer.to_json())\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={"PYTHONPATH": f"{tmp_path}{os.pathsep}{Path(polymath.testing.__file__).parents[1]}"},
+    )
+    assert done.stdout.strip() == '{"kind":"louder"}', done.stderr
+
+
+def test_a_package_may_not_take_the_name_of_a_layer_of_ours(monkeypatch):
+    class Linear(Wavelet):
+        kind: Literal["linear"] = "linear"  # type: ignore[assignment]
+
+    class Point:
+        value = "their:Linear"
+
+        def load(self) -> type[Layer]:
+            return Linear
+
+    monkeypatch.setattr(layers, "entry_points", lambda group: [Point()])
+    with pytest.raises(ValueError, match="their:Linear brings a layer of kind 'linear', which is taken"):
+        layers.vocabulary.__wrapped__()
 
 
 class WrongShape(Wavelet):

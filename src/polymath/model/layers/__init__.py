@@ -20,8 +20,10 @@ from .ensemble import Ensemble
 from .flatten import Flatten
 from .linear import Linear
 from .members import Members
+from .ngrams import Ngrams
 from .one_hot import OneHot
 from .part import Part
+from .patches import Patches
 from .periodic import Periodic
 from .piecewise import Piecewise
 from .pixels import Pixels
@@ -47,8 +49,10 @@ LAYERS: tuple[type[Layer], ...] = (
     Flatten,
     Linear,
     Members,
+    Ngrams,
     OneHot,
     Part,
+    Patches,
     Periodic,
     Piecewise,
     Pixels,
@@ -67,8 +71,16 @@ LAYERS: tuple[type[Layer], ...] = (
 @cache
 def vocabulary() -> dict[str, type[Layer]]:
     """Kind -> layer class: the list above and the entry points `polymath.layers` of installed packages."""
-    found: list[type[Layer]] = [*LAYERS, *(point.load() for point in entry_points(group="polymath.layers"))]
-    return {layer.model_fields["kind"].default: layer for layer in found}
+    found = {layer.model_fields["kind"].default: layer for layer in LAYERS}
+    for point in entry_points(group="polymath.layers"):
+        layer = point.load()
+        kind = layer.model_fields["kind"].default
+        if kind in found:
+            raise ValueError(
+                f"{point.value} brings a layer of kind {kind!r}, which is taken; its package must rename it"
+            )
+        found[kind] = layer
+    return found
 
 
 def parse_layer(description: Mapping[str, Any]) -> Layer:

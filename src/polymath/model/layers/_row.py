@@ -14,6 +14,8 @@ ONE_HOT = 9
 """Columns of up to this many codes (8 categories and code 0) are one-hot; larger ones get an embedding (RealMLP)."""
 EMBEDDING = 8
 """Width of the embedding of a category (RealMLP, Holzmüller et al. 2024, arXiv:2407.04491, table A.1)."""
+LEAST_SPREAD, FARTHEST = 1e-30, 1e6
+"""Numbers closer together count as this far apart, and scaled ones end here: float32 would overflow."""
 CLIP = 3.0
 """Numbers are bent softly to stay within this (RealMLP)."""
 
@@ -32,50 +34,50 @@ class Row(nn.Module):
         small = [column for column, size in enumerate(sizes) if 0 < size <= ONE_HOT]
         large = [column for column, size in enumerate(sizes) if size > ONE_HOT]
         self.num_numbers = len(numbers)
-        self.width = sum(sizes[column] for column in small) + EMBEDDING * len(large)
-        self._columns = {"numbers": numbers, "small": small, "large": large}
-        for name, columns in self._columns.items():
-            self.register_buffer(f"{name}_at", torch.tensor(columns, dtype=torch.long), persistent=False)
-        if numbers:
-            self.register_buffer("middle", torch.zeros(len(numbers)))
-            self.register_buffer("scale", torch.ones(len(numbers)))
-            self.register_buffer("missing", torch.zeros(len(numbers)))
-        if small:
-            self.register_buffer("known", torch.ones(sum(sizes[column] for column in small)))
         self.small_width = sum(sizes[column] for column in small)
+        self._constant("numbers_at", numbers)
         for name, columns in (("small", small), ("large", large)):
-            counts = torch.tensor([sizes[column] for column in columns], dtype=torch.long)
-            self.register_buffer(f"{name}_sizes", counts, persistent=False)
-            self.register_buffer(f"{name}_starts", counts.cumsum(0) - counts, persistent=False)
+            counts = [sizes[column] for column in columns]
+            self._constant(f"{name}_at", columns)
+            self._constant(f"{name}_sizes", counts)
+            self._constant(f"{name}_starts", [sum(counts[:place]) for place in range(len(counts))])
+        if numbers:
+            self.middle = nn.Buffer(torch.zeros(len(numbers)))
+            self.scale = nn.Buffer(torch.ones(len(numbers)))
+            self.missing = nn.Buffer(torch.zeros(len(numbers)))
+        if small:
+            self.known = nn.Buffer(torch.ones(self.small_width))
         if large:
             table = torch.randn(sum(sizes[column] for column in large), EMBEDDING)
             table[self.large_starts] = 0.0  # code 0: says nothing until a training row has it
             self.embedding = nn.Parameter(table)
 
+    def _constant(self, name: str, values: list[int]) -> None:
+        """Numbers that follow from the form: they move with the module and are not stored."""
+        self.register_buffer(name, torch.tensor(values, dtype=torch.long), persistent=False)
+
     def prepare(self, row: Tensor) -> None:
         """Takes medians, quartiles and which columns have gaps from a sample of training rows [B, D]."""
-        if self.num_numbers:
-            x = row[:, self.numbers_at].double()
-            x = torch.where(x.isfinite(), x, torch.nan)
-            self.missing.copy_(x.isnan().any(0))
-            self.middle.copy_(x.nanquantile(0.5, dim=0).nan_to_num())
-            spread = x.nanquantile(0.75, dim=0) - x.nanquantile(0.25, dim=0)
-            centred = (x - self.middle).nan_to_num()
-            reach = centred.amax(0) - centred.amin(0)
-            # Quartiles may coincide (mostly zeros): then half the range; a constant column becomes 0.
-            spread = torch.where(spread > 0, spread, reach / 2).nan_to_num()
-            self.scale.copy_(torch.where(spread > 0, 1 / spread.clamp_min(1e-30), torch.zeros(()).to(spread)))
+        for place, column in enumerate(self.numbers_at.tolist()):
+            x = row[:, column].double()
+            known = x[x.isfinite()]
+            self.missing[place] = float(len(known) < len(x))
+            middle, spread = 0.0, 0.0
+            if len(known):
+                low, middle, high = known.quantile(known.new_tensor([0.25, 0.5, 0.75])).tolist()
+                # Quartiles may coincide (mostly zeros): then half the range; a constant column becomes 0.
+                spread = high - low or float(known.max() - known.min()) / 2
+            self.middle[place] = middle
+            self.scale[place] = min(1 / spread, 1 / LEAST_SPREAD) if spread > 0 else 0.0
         if self.small_width:
-            codes = self._codes(row, "small")
-            seen = (codes == 0).any(0)
-            self.known[self.small_starts] = seen.to(self.known.dtype)
+            self.known[self.small_starts] = (self._codes(row, "small") == 0).any(0).to(self.known.dtype)
 
     def numbers(self, row: Tensor) -> tuple[Tensor, Tensor]:
         """Scaled numbers and missing flags, [B, N] each."""
         x = row[:, self.numbers_at]
         gone = ~x.isfinite()
         x = torch.where(gone, self.middle, x)
-        x = (x - self.middle) * self.scale
+        x = ((x - self.middle) * self.scale).clamp(-FARTHEST, FARTHEST)
         return x / (1 + (x / CLIP) ** 2).sqrt(), gone * self.missing
 
     def categories(self, row: Tensor) -> list[Tensor]:

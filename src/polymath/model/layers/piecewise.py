@@ -63,7 +63,7 @@ class _Piecewise(nn.Module):
         x_BN = torch.where(row[:, self.row.numbers_at].isfinite(), x_BN, torch.nan)
         for tensor, start in ((self.edges_NK, 0.0), (self.slopes_NK, 0.0), (self.least_NK, 0.0), (self.most_NK, 1.0)):
             tensor.fill_(start)
-        levels = torch.linspace(0, 1, self.edges_NK.shape[1] + 1, dtype=torch.float64)
+        levels = torch.linspace(0, 1, self.edges_NK.shape[1] + 1, dtype=torch.float64, device=row.device)
         for column, x in enumerate(x_BN.unbind(1)):
             x = x[x.isfinite()].double()
             edges = torch.quantile(x, levels).unique() if len(x) else x
