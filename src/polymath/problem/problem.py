@@ -147,20 +147,19 @@ class Problem(Spec):
         """
         self.check(table, targets=True)
         chosen = np.sort(np.asarray(indices, dtype=np.int64))
-        taken = _take(table, chosen, [f.name for f in (*self.inputs, *self.outputs) if f.name not in (encoded or {})])
-        inputs = tuple(
-            feature.with_statistics(encoded[feature.name][_spread(chosen)])
-            if encoded and feature.name in encoded
-            else feature.measure(taken[feature.name])
-            for feature in self.inputs
-        )
-        outputs = tuple(feature.measure(taken[feature.name], as_output=True) for feature in self.outputs)
-        constants = {}
-        for output in outputs:
-            target = output.encode_target(taken[output.name]).array
-            prediction = np.broadcast_to(output.constant(target), (len(target), output.head_width))
-            found = output.scores(prediction, target)
-            constants[output.name] = {name: value for name, value in found.items() if math.isfinite(value)}
+        inputs = []
+        for feature in self.inputs:
+            rows = _spread(chosen, feature.most_measured)
+            if encoded and feature.name in encoded:
+                inputs.append(feature.with_statistics(encoded[feature.name][rows]))
+            else:
+                inputs.append(feature.measure(_take(table[feature.name], rows)))
+        outputs, constants = [], {}
+        for raw in self.outputs:  # of all rows: a class left out could never be learned
+            values = _take(table[raw.name], chosen)
+            output = raw.measure(values, as_output=True)
+            outputs.append(output)
+            constants[output.name] = _constant_scores(output, output.encode_target(values).array)
         try:
             return self.replace(inputs=inputs, outputs=outputs, constants=constants)
         except ValidationError as error:
@@ -271,15 +270,25 @@ class Problem(Spec):
         )
 
 
-def _take(table: pa.Table, indices: np.ndarray, columns: Sequence[str]) -> pa.Table:
-    """The rows at sorted `indices`; the table itself where that is all of them."""
-    chosen = table.select(list(columns))
-    return chosen if len(indices) == table.num_rows else chosen.take(pa.array(indices))
+def _take(column: pa.ChunkedArray, indices: np.ndarray) -> pa.ChunkedArray:
+    """The rows at sorted `indices`; the column itself where that is all of them."""
+    return column if len(indices) == len(column) else column.take(pa.array(indices))
 
 
-def _spread(indices: np.ndarray, most: int = 5_000) -> np.ndarray:
+def _spread(indices: np.ndarray, most: int) -> np.ndarray:
     """At most `most` of sorted indices, evenly spread."""
-    return indices[np.unique(np.linspace(0, len(indices) - 1, min(most, len(indices))).astype(np.int64))]
+    if len(indices) <= most:
+        return indices
+    return np.asarray(indices[np.linspace(0, len(indices) - 1, most).astype(np.int64)])
+
+
+def _constant_scores(output: Feature, target: np.ndarray) -> dict[str, float]:
+    """Scores of the best constant, where they are defined."""
+    known = target[output.known(target)]
+    sample = _spread(np.arange(len(known)), 20_000)  # raw predictions are as wide as there are classes
+    prediction = np.broadcast_to(output.constant(target), (len(sample), output.head_width))
+    found = output.scores(prediction, known[sample])
+    return {name: value for name, value in found.items() if math.isfinite(value)}
 
 
 def _bad_field(error: ValidationError, *, file: Path | None = None) -> BadInput:

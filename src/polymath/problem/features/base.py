@@ -62,6 +62,8 @@ class Feature(Spec):
     can_be_output: ClassVar[bool] = False
     encoded_once: ClassVar[bool] = False
     """True: `encode` is slow and needs only what `sized` settles: the result is kept whatever folds and statistics."""
+    most_measured: ClassVar[int] = 2_000_000
+    """Rows, evenly spread, that are enough to measure an input: more would only fill memory."""
     averaged: ClassVar[Literal["values", "categories", "labels"]] = "values"
     """What `combine` averages: raw values, softmax probabilities, or sigmoid probabilities."""
 

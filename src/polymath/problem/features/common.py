@@ -34,6 +34,13 @@ def _large(kind: pa.DataType) -> pa.DataType:
     return pa.large_binary() if pa.types.is_binary(kind) else pa.large_string()
 
 
+def spread(values: pa.ChunkedArray, most: int) -> pa.ChunkedArray:
+    """At most so many values, evenly spread: the same ones every time."""
+    if len(values) <= most:
+        return values
+    return values.take(pa.array(np.linspace(0, len(values) - 1, most).astype(np.int64)))
+
+
 def plain_values(array: pa.Array) -> list[Any]:
     """Values as Python has them; dates and times as text, because Python's calendar is shorter than Arrow's."""
     if pa.types.is_temporal(array.type):

@@ -11,10 +11,8 @@ from pydantic import Field
 from ..form import Form, pixels
 from ._pictures import Raw, Sizes, decode, look, raw_pictures
 from .base import BadValue, Encoded, Feature
-from .common import shown
+from .common import shown, spread
 
-SAMPLE = 1_000
-"""Images looked at to settle size, channels and statistics; evenly spread over the rows."""
 SMALL = 64
 """Images all of one size up to this are taken as they are."""
 
@@ -38,6 +36,7 @@ class Image(Feature):
     """Per channel, of bytes 0..255."""
 
     encoded_once: ClassVar[bool] = True
+    most_measured: ClassVar[int] = 1_000
 
     @property
     def is_measured(self) -> bool:
@@ -51,7 +50,7 @@ class Image(Feature):
         """
         if self.channels and self.height and self.width:
             return self
-        raw = raw_pictures(_spread(values), from_file=self.from_file)
+        raw = raw_pictures(spread(values, self.most_measured), from_file=self.from_file)
         seen = look(raw)
         if not seen:
             return self.replace(channels=1, height=8, width=8)  # no picture can be read: each row says so when encoded
@@ -76,7 +75,7 @@ class Image(Feature):
 
     def measure(self, values: pa.ChunkedArray, *, as_output: bool = False) -> Image:
         sized = self.sized(values)
-        sample = _spread(values)
+        sample = spread(values, self.most_measured)
         return sized.with_statistics(sized.encode(sample).array)
 
     def with_statistics(self, array: np.ndarray) -> Image:
@@ -112,13 +111,6 @@ class Image(Feature):
             generator.integers(0, 256, (rows, 12, 10), dtype=np.uint8)
         )
         return pa.chunked_array([storage])
-
-
-def _spread(values: pa.ChunkedArray) -> pa.ChunkedArray:
-    """At most SAMPLE values, evenly spread: the same ones every time."""
-    if len(values) <= SAMPLE:
-        return values
-    return values.take(pa.array(np.linspace(0, len(values) - 1, SAMPLE).astype(np.int64)))
 
 
 def _name(raw: Raw, row: int) -> object:

@@ -6,7 +6,7 @@ import codecs
 import os
 import stat
 from collections.abc import Sequence
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -15,12 +15,10 @@ from pydantic import Field
 from ..form import Form, tokens
 from ..subwords import Subwords, learn
 from .base import BadValue, Encoded, Feature
-from .common import flat, is_text, plain_values, shown
+from .common import flat, is_text, plain_values, shown, spread
 
 MOST_BYTES = 1_000_000
 """Read of one file: many times what the longest sequence of ids can hold."""
-SAMPLE = 20_000
-"""Texts from which pieces and length are measured, evenly spread."""
 
 
 class Text(Feature):
@@ -39,14 +37,14 @@ class Text(Feature):
     """T: 99 of 100 training texts are no longer."""
     subwords: Subwords | None = None
 
+    most_measured: ClassVar[int] = 20_000
+
     @property
     def is_measured(self) -> bool:
         return self.subwords is not None and self.length is not None
 
     def measure(self, values: pa.ChunkedArray, *, as_output: bool = False) -> Text:
-        if len(values) > SAMPLE:
-            values = values.take(pa.array(np.linspace(0, len(values) - 1, SAMPLE).astype(np.int64)))
-        found, _ = self._texts(values)
+        found, _ = self._texts(spread(values, self.most_measured))
         texts = [text for text in found if text]
         subwords = self.subwords or learn(texts, vocabulary=self.vocabulary, lower=self.lower)
         lengths = [len(subwords.encode(text, most=self.most_tokens)) for text in texts]
