@@ -319,7 +319,7 @@ class Catalogue:
     def last_written(self) -> int:
         """The highest logical time of any record."""
         last: int = self._typed("SELECT coalesce(max(written), 0) FROM record", int)[0][0]
-        if not 0 <= last < EXACT_INTEGER // 2:
+        if not 0 <= last < EXACT_INTEGER:
             raise Damaged("a record is from the far future")
         return last
 
