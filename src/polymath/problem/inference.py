@@ -1,4 +1,4 @@
-"""What each column is: a typed input, a typed output, or better left out; each with the reason, each to be overruled."""
+"""What each column is: an input, an output, or better left out; each with the reason, each to be overruled."""
 
 from __future__ import annotations
 
@@ -6,10 +6,6 @@ import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
-
-import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 
 from ..spec import BadInput, printable
 from . import columns as look
@@ -181,8 +177,8 @@ def as_input(rows: Rows, column: look.Column) -> Verdict:
     if column.name == rows.given_split:
         return "ignored", None, "says which rows are for training and which for testing"
     if column.name in rows.file_columns:
-        kind = rows.file_columns[column.name]
-        return ("input", kind, f"paths of {kind} files") if column.known else ("ignored", None, "empty")
+        content = rows.file_columns[column.name]
+        return ("input", content, f"paths of {content} files") if column.known else ("ignored", None, "empty")
     role, kind, reason = look.input_type(column)
     if kind is not None and kind not in vocabulary():
         return "ignored", None, f"{reason}, which cannot be an input yet"
@@ -196,7 +192,7 @@ def leave_out_leaks(
     types: Mapping[str, str],
 ) -> None:
     """Ignore inputs that give the target away."""
-    for name, (role, kind, _) in verdicts.items():
+    for name, (role, kind, _) in list(verdicts.items()):
         if role == "input" and name not in types and kind in ("number", "category"):
             for target in targets:
                 if reason := look.leak(seen[name], target, verdicts[target.name][1] or ""):

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
@@ -14,24 +16,50 @@ from scipy.sparse.csgraph import connected_components
 
 from .sources.rows import Rows
 
+MOST_TEXT_BYTES = 1_000_000
 LONG_TEXT_CHARACTERS = 40
 """Texts at least this long that are the same are the same example, whatever else their rows hold."""
 
 
-def groups(rows: Rows, *, inputs: Sequence[str], hashes: Mapping[str, np.ndarray], most: int) -> np.ndarray:
-    """Group of each row, int64 [N]: rows with alike inputs share one.
+@dataclass(frozen=True)
+class Likeness:
+    """What the rows hold, as hashes: `whole` [N] of all inputs, `parts` each [N] enough to be alike by itself."""
 
-    A group of more than `most` rows is no accident (few different inputs, blank pictures): its rows stay single.
-    """
-    labels: list[np.ndarray] = []
-    whole = np.zeros(len(rows), dtype=np.uint64)
-    for name in inputs:
-        content = hashes[name] if name in hashes else hash_column(rows, name)
-        whole = mixed(whole ^ content)
-        if name in hashes or is_long_text(rows, name):
-            labels.append(limited(content, most, nothing=name in hashes))
-    labels.append(limited(whole, most) if inputs else np.arange(len(rows)))
-    return joined(labels)
+    whole: np.ndarray
+    parts: tuple[np.ndarray, ...]
+
+    @classmethod
+    def of(cls, rows: Rows, *, inputs: Sequence[str], hashes: Mapping[str, np.ndarray]) -> Likeness:
+        """`hashes`: column -> uint64 [N], equal where values look alike, 0 = no value; taken for the values."""
+        whole = np.zeros(len(rows), dtype=np.uint64)
+        parts = []
+        for name in inputs:
+            content = hashes[name] if name in hashes else hash_column(rows, name)
+            whole = mixed(whole ^ content)
+            if name in hashes or is_long_text(rows, name):
+                parts.append(content)
+        return cls(whole, tuple(parts))
+
+    def groups(self, most: int) -> np.ndarray:
+        """Group of each row, int64 [N]: alike rows share one.
+
+        A group of more than `most` rows is no accident (few different inputs, blank pictures): its rows stay single.
+        """
+        labels = [limited(part, most, nothing=True) for part in self.parts]
+        return joined([*labels, limited(self.whole, most)])
+
+    def keys(self, rows: Rows, *, outputs: Sequence[str], seed: int) -> np.ndarray:
+        """A pseudo-random key for each row from its content and the seed, uint64 [N]."""
+        keys = mixed(self.whole ^ mixed(np.full(1, seed % 2**64, dtype=np.uint64)))
+        for name in outputs:
+            keys = mixed(keys ^ hash_column(rows, name))
+        # Rows with equal content: any order will do, but it must be one.
+        order = np.argsort(keys, kind="stable")
+        again = np.r_[False, keys[order][1:] == keys[order][:-1]]
+        run = np.arange(len(keys)) - np.maximum.accumulate(np.where(again, 0, np.arange(len(keys))))
+        result = keys.copy()
+        result[order] = mixed(keys[order] + run.astype(np.uint64))
+        return result
 
 
 def limited(content: np.ndarray, most: int, *, nothing: bool = False) -> np.ndarray:
@@ -67,7 +95,7 @@ def codes_of(column: pa.ChunkedArray) -> np.ndarray:
     codes = pc.fill_null(encoded.indices, -1).to_numpy(zero_copy_only=False).astype(np.int64)
     missing = codes < 0
     codes[missing] = len(encoded.dictionary) + np.arange(missing.sum())
-    return codes
+    return np.asarray(codes)
 
 
 def names_order(column: pa.ChunkedArray) -> np.ndarray:
@@ -77,7 +105,7 @@ def names_order(column: pa.ChunkedArray) -> np.ndarray:
     ranks = np.empty(len(names) + 1, dtype=np.int64)
     ranks[np.array(sorted(range(len(names)), key=names.__getitem__), dtype=np.int64)] = np.arange(len(names))
     ranks[-1] = -1
-    return ranks[pc.fill_null(encoded.indices, -1).to_numpy(zero_copy_only=False)]
+    return np.asarray(ranks[pc.fill_null(encoded.indices, -1).to_numpy(zero_copy_only=False)])
 
 
 def ranks_of_text(column: pa.ChunkedArray) -> np.ndarray:
@@ -87,33 +115,40 @@ def ranks_of_text(column: pa.ChunkedArray) -> np.ndarray:
     return ranks
 
 
-def order_keys(rows: Rows, *, inputs: Sequence[str], hashes: Mapping[str, np.ndarray], seed: int) -> np.ndarray:
-    """A pseudo-random key for each row from its content and the seed, uint64 [N]."""
-    keys = np.full(len(rows), np.uint64(seed % 2**64), dtype=np.uint64)
-    keys = mixed(keys)
-    for name in inputs:
-        keys = mixed(keys ^ (hashes[name] if name in hashes else hash_column(rows, name)))
-    # Rows with equal content: any order will do, but it must be one.
-    order = np.argsort(keys, kind="stable")
-    again = np.r_[False, keys[order][1:] == keys[order][:-1]]
-    run = np.arange(len(keys)) - np.maximum.accumulate(np.where(again, 0, np.arange(len(keys))))
-    result = keys.copy()
-    result[order] = mixed(keys[order] + run.astype(np.uint64))
-    return result
-
-
 def hash_column(rows: Rows, name: str) -> np.ndarray:
-    """Hash of each value, uint64 [N]. Texts: of their letters and digits, so that spacing and case do not matter."""
+    """Hash of each value, uint64 [N]; 0 = missing. Texts: of letters and digits, so spacing and case do not matter."""
     column = rows.table[name]
+    kind = column.type
+    if rows.file_columns.get(name) == "text":
+        return hash_files(column.to_pylist())
     if name in rows.file_columns:
         return hash_texts(relative(column.combine_chunks()))
-    if pa.types.is_boolean(column.type) or pa.types.is_integer(column.type) or pa.types.is_floating(column.type):
+    if pa.types.is_temporal(kind):
+        column = pc.cast(pc.cast(column, pa.timestamp("us")), pa.int64())
+    if pa.types.is_boolean(kind) or pa.types.is_integer(column.type) or pa.types.is_floating(kind):
         numbers = pc.cast(column, pa.float64(), safe=False).to_numpy() + 0.0  # -0.0 is 0.0
-        numbers = np.where(np.isnan(numbers), np.nan, numbers)
-        return mixed(np.ascontiguousarray(numbers).view(np.uint64))
-    if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
+        hashed = mixed(np.ascontiguousarray(numbers).view(np.uint64))
+        hashed[np.isnan(numbers)] = 0
+        return hashed
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
         return hash_texts(column.combine_chunks(), plain=True)
     return hash_texts(pa.array([None if v is None else repr(v) for v in column.to_pylist()], pa.string()))
+
+
+def hash_files(paths: Sequence[str | None]) -> np.ndarray:
+    """Hash of the letters and digits of text files; of what cannot be read, 0."""
+
+    def one(path: str | None) -> int:
+        if path is None:
+            return 0
+        try:
+            with open(path, "rb") as file:
+                words = re.sub(rb"[^0-9a-z\x80-\xff]+", b" ", file.read(MOST_TEXT_BYTES).lower())
+        except OSError:
+            return 0
+        return int.from_bytes(hashlib.blake2b(words, digest_size=8).digest(), "little")
+
+    return np.array([one(path) for path in paths], dtype=np.uint64)
 
 
 def relative(paths: pa.Array) -> pa.Array:
@@ -136,13 +171,15 @@ def hash_texts(texts: pa.Array, *, plain: bool = False) -> np.ndarray:
         for text in distinct.to_pylist()
     ]
     table = np.array([*hashed, 0], dtype=np.uint64)
-    return table[pc.fill_null(encoded.indices, -1).to_numpy(zero_copy_only=False)]
+    return np.asarray(table[pc.fill_null(encoded.indices, -1).to_numpy(zero_copy_only=False)])
 
 
 def is_long_text(rows: Rows, name: str) -> bool:
     """Whether a column holds texts long enough to be one of a kind."""
     column = rows.table[name]
-    if name in rows.file_columns or not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
+    if name in rows.file_columns:
+        return rows.file_columns[name] == "text"
+    if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
         return False
     return (pc.mean(pc.utf8_length(column)).as_py() or 0) >= LONG_TEXT_CHARACTERS
 

@@ -51,13 +51,12 @@ def assign(
     if split.kind == "time":
         assert column is not None
         return by_time(column, split)
-    alike = likeness.groups(
-        rows, inputs=inputs, hashes=hashes or {}, most=max(1, int(len(rows) * biggest_group(split)))
-    )
+    content = likeness.Likeness.of(rows, inputs=inputs, hashes=hashes or {})
+    alike = content.groups(most=max(1, int(len(rows) * biggest_group(split))))
+    keys = content.keys(rows, outputs=outputs, seed=split.seed)
     if split.kind == "group":
         assert column is not None
         alike = likeness.joined([alike, likeness.codes_of(column)])
-    keys = likeness.order_keys(rows, inputs=[*inputs, *outputs], hashes=hashes or {}, seed=split.seed)
     strata = np.zeros(len(rows), dtype=np.int64)
     if split.kind in ("auto", "stratified", "given"):
         strata = strata_of(rows.table, outputs)
@@ -136,7 +135,7 @@ def shares(strata: np.ndarray, groups: np.ndarray, keys: np.ndarray, split: Spli
         else:
             result[rest] = (np.arange(len(rest)) + turn) % folds
             turn += len(rest)
-    return result[members]
+    return np.asarray(result[members])
 
 
 def one_of(folds: np.ndarray, split: Split) -> np.ndarray:

@@ -9,8 +9,9 @@ from __future__ import annotations
 import csv
 import io
 import itertools
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ import pyarrow.csv as arrow_csv
 from ...spec import BadInput
 from . import streams, values
 from .rows import Tally
+from .spill import Loaded, Room
 
 DELIMITERS = (",", "\t", ";", "|")
 NO_DELIMITER = "\x1f"  # a file of one column: a character that no text holds
@@ -28,7 +30,7 @@ MOST_COLUMNS = 20_000
 """More columns than this is a table lying on its side; a description of the problem could not be read by anyone."""
 MOST_LINES_OF_A_ROW = 1_000
 """A quote that is still open after so many lines was never meant as one."""
-BLOCK_BYTES = 1 << 22
+BLOCK_BYTES = 1 << 20  # more does not read faster, and memory is not given back
 BAD_SHARE = 0.5
 
 NUL = "holds a NUL byte"
@@ -159,17 +161,20 @@ class Delimited:
             if open_quote:  # the first line is bad or holds a stray quote; the others get a second chance
                 again.extend(reversed(waiting[1:]))
                 waiting = waiting[:1]
-            found = [record for record in csv.reader(waiting, delimiter=self.delimiter) if record]
+            found = self._parsed(waiting)
             if len(waiting) > 1 and any(len(record) != len(self.names) for record in found):
                 again.extend(reversed(waiting[1:]))  # these lines do not belong together
                 waiting, open_quote = waiting[:1], True
-                found = list(csv.reader(waiting, delimiter=self.delimiter))
+                found = self._parsed(waiting)
             text = "".join(waiting)
             if open_quote and (text.startswith('"') or f'{self.delimiter}"' in text):
                 yield None, text
             else:
                 yield from ((record, text) for record in found)
             waiting = []
+
+    def _parsed(self, lines: list[str]) -> list[list[str]]:
+        return parsed(lines, self.delimiter, len(lines), longest=sum(map(len, lines)))
 
     def _without(self, batch: Batch, mark: str, reason: str, tally: Tally) -> Batch:
         marked = np.zeros(batch.table.num_rows, dtype=bool)
@@ -248,12 +253,16 @@ def holds_nul(path: Path, codec: str) -> bool:
 
 def records(text: str, delimiter: str, most: int) -> list[list[str]]:
     """The first records of a text, blank lines left out."""
-    old = csv.field_size_limit(max(len(text), 131_072))
+    return parsed(io.StringIO(text.replace("\0", ""), newline=""), delimiter, most, longest=len(text))
+
+
+def parsed(lines: Iterable[str], delimiter: str, most: int, *, longest: int) -> list[list[str]]:
+    """At most `most` records of lines, blank ones left out; cells may have `longest` characters."""
+    before = csv.field_size_limit(max(longest, 1) + 1)
     try:
-        rows = csv.reader(io.StringIO(text.replace("\0", ""), newline=""), delimiter=delimiter)
-        return list(itertools.islice((row for row in rows if row), most))
+        return list(itertools.islice((row for row in csv.reader(lines, delimiter=delimiter) if row), most))
     finally:
-        csv.field_size_limit(old)
+        csv.field_size_limit(before)
 
 
 def find_delimiter(text: str, *, prefer: str) -> str:
@@ -314,72 +323,62 @@ def clean_names(names: list[str], path: Path | None) -> tuple[str, ...]:
     return tuple(cleaned)
 
 
-Sink = Callable[[pa.RecordBatch], None]
-
-
-@dataclass(frozen=True)
-class Converted:
-    """A table, and the row numbers of its rows in the file."""
-
-    batches: list[pa.RecordBatch]
-    schema: pa.Schema
-    numbers: np.ndarray
-
-
-def read_delimited(path: Path, tally: Tally, *, sink: Callable[[pa.Schema], Sink] | None = None) -> Converted:
-    """Read a file of delimited values. With `sink`, batches go there instead of into memory.
-
-    Raises BadInput when more than half of the rows cannot be used.
-    """
-    how = describe(path, tally)
+def read_delimited(path: Path, tally: Tally, *, room: Room, mark: str) -> Loaded:
+    """A file of delimited values. Raises BadInput when it holds no table, or more bad rows than good ones."""
+    size = path.stat().st_size * (5 if streams.is_gzip(path) else 1)
+    basket = room.basket(path, size, mark=mark)
+    if found := basket.found(tally):
+        return found
+    seen = Tally()
+    how = describe(path, seen)
+    notes = list(seen.notes)
     try:
-        looks, num_rows, seen = look(how)
+        looks, num_rows = look(how, seen)
     except pa.ArrowInvalid:  # a quote that is never closed, in most cases
-        how = Delimited(**{**vars(how), "careful": True})
-        looks, num_rows, seen = look(how)
-    num_bad = sum(seen.rows.values())
-    if num_bad > BAD_SHARE * (num_bad + num_rows):
-        first = seen.entries[0]
-        raise BadInput(
-            f"{num_bad:,} of {num_bad + num_rows:,} rows cannot be used; the first one {first.reason}",
-            file=path,
-            row=first.row,
-            value=first.value,
-            remedy=f"Check that {how.delimiter!r} is what separates the values and that values with it are quoted.",
-        )
-    if num_rows == 0:
-        raise BadInput("the file has a header but no rows", file=path, remedy="Add data rows.")
-    tally.add(seen)
+        seen = Tally.of([], Counter(), Counter(), notes)
+        how = replace(how, careful=True)
+        looks, num_rows = look(how, seen)
+    check_enough(how, num_rows, seen)
     kinds = [one.kind() for one in looks]
     schema = pa.schema([(name, kind.type) for name, kind in zip(how.names, kinds, strict=True)])
-    put = sink(schema) if sink else None
-    batches: list[pa.RecordBatch] = []
-    numbers: list[np.ndarray] = []
     for batch in how.batches(Tally()):
         arrays = []
         for name, kind, column in zip(how.names, kinds, batch.table.columns, strict=True):
             array, odd = values.convert(column, kind)
             for i in odd:
-                tally.value(path, int(batch.numbers[i]), name, column[int(i)].as_py(), not_a(kind.type))
+                seen.value(path, int(batch.numbers[i]), name, column[int(i)].as_py(), not_a(kind.type))
             arrays.append(array)
-        converted = pa.record_batch(arrays, schema=schema)
-        if put:
-            put(converted)
-        else:
-            batches.append(converted)
-        numbers.append(batch.numbers)
-    return Converted(batches, schema, np.concatenate(numbers))
+        basket.put(pa.record_batch(arrays, schema=schema), batch.numbers)
+    loaded = basket.done(schema, seen)
+    tally.add(seen)
+    return loaded
 
 
-def look(how: Delimited) -> tuple[list[values.Look], int, Tally]:
-    """First pass: what each column holds, how many rows there are, which cannot be used."""
+def look(how: Delimited, tally: Tally) -> tuple[list[values.Look], int]:
+    """First pass: what each column holds and how many rows there are; `tally` is told which cannot be used."""
     looks = [values.Look(decimal_comma=how.delimiter == ";") for _ in how.names]
-    num_rows, tally = 0, Tally()
+    num_rows = 0
     for batch in how.batches(tally):
         num_rows += len(batch.numbers)
         for one, column in zip(looks, batch.table.columns, strict=True):
             one.update(column)
-    return looks, num_rows, tally
+    return looks, num_rows
+
+
+def check_enough(how: Delimited, num_rows: int, seen: Tally) -> None:
+    """Raise BadInput when there are no rows or more than half cannot be used."""
+    num_bad = sum(seen.rows.values())
+    if num_bad > BAD_SHARE * (num_bad + num_rows):
+        first = seen.entries[0]
+        raise BadInput(
+            f"{num_bad:,} of {num_bad + num_rows:,} rows cannot be used; the first one {first.reason}",
+            file=how.path,
+            row=first.row,
+            value=first.value,
+            remedy=f"Check that {how.delimiter!r} is what separates the values and that values with it are quoted.",
+        )
+    if num_rows == 0:
+        raise BadInput("the file has a header but no rows", file=how.path, remedy="Add data rows.")
 
 
 def not_a(kind: pa.DataType) -> str:

@@ -1,7 +1,8 @@
-"""Folders as rows: class folders, a metadata file that names files, tables with their split, or files without labels."""
+"""Folders as rows: class folders, a metadata file that names files, tables by split, or files without labels."""
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from ...spec import BadInput, printable
+from ...spec import BadInput
 from .rows import Tally
 from .walk import File
 
@@ -20,6 +21,7 @@ SPLITS = {
 }
 """Names of folders, files and cells that say to which split something belongs."""
 METADATA = "metadata"
+ORDER = ("", "train", "validation", "test")
 
 
 @dataclass(frozen=True)
@@ -33,10 +35,47 @@ class Listing:
     target_hint: str | None
 
 
+@dataclass(frozen=True)
+class Layout:
+    """Which tables of a folder are read, with the split each belongs to ('' where there are none)."""
+
+    tables: tuple[tuple[str, File], ...]
+    media: tuple[File, ...]
+    left_out: tuple[File, ...]
+
+
+def layout(files: Sequence[File]) -> Layout:
+    """Which tables matter: metadata files, else files named train and test, else all; beside media only outer ones."""
+    tables = [file for file in files if file.kind == "table"]
+    media = tuple(file for file in files if file.kind in ("image", "text"))
+    named = [file for file in tables if stem(file) == METADATA]
+    chosen = named or [file for file in tables if not media or len(file.parts) == 1]
+    words = {file.path: split_of(file) for file in chosen}
+    if "train" in words.values() and not named:
+        chosen = [file for file in chosen if words[file.path]]
+    if not ("train" in words.values() and len(set(words.values())) > 1):
+        words = dict.fromkeys(words, "")
+    ordered = sorted(chosen, key=lambda file: (ORDER.index(words[file.path]), file.parts))
+    left_out = tuple(file for file in tables if file not in chosen)
+    return Layout(tuple((words[file.path], file) for file in ordered), media, left_out)
+
+
+def stem(file: File) -> str:
+    """Name of a file without any of its endings, in small letters."""
+    return file.parts[-1].lower().partition(".")[0]
+
+
+def split_of(file: File) -> str:
+    """'train', 'validation' or 'test' by the name of a file (train.csv, test-00000-of-00002.parquet) or its folder."""
+    word = re.match(r"[a-z]*", stem(file))
+    found = SPLITS.get(word.group() if word else "", "")
+    return found or (SPLITS.get(file.parts[-2].lower(), "") if len(file.parts) > 1 else "")
+
+
 def listing(files: Sequence[File], *, folder: Path, tally: Tally) -> Listing:
     """Rows for the files of a folder without tables. Raises BadInput when there is nothing to learn from."""
     kind = main_kind(files, folder)
-    split_depth = has_splits(files)
+    split_depth = has_splits([file for file in files if not unusable(file, kind)])
     kept, classes, splits = [], [], []
     labelled = any(len(file.parts) > split_depth + 1 for file in files)
     for file in files:
@@ -103,8 +142,3 @@ def has_splits(files: Sequence[File]) -> int:
     outer = {file.parts[0].lower() for file in files if len(file.parts) > 1}
     names = {SPLITS.get(name) for name in outer}
     return int("train" in names and len(names - {None}) >= 2 and None not in names)
-
-
-def class_counts(labels: Sequence[str]) -> str:
-    """The classes for an error message."""
-    return ", ".join(f"{printable(label)} ({count})" for label, count in Counter(labels).most_common(5))

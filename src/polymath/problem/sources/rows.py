@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -100,6 +99,13 @@ class Tally:
         self.rows: Counter[str] = Counter()
         self.values: Counter[str] = Counter()
         self.notes: list[str] = []
+
+    @classmethod
+    def of(cls, entries: Sequence[Unused], rows: Counter[str], values: Counter[str], notes: Sequence[str]) -> Tally:
+        """A tally that counted this before."""
+        tally = cls()
+        tally.entries, tally.rows, tally.values, tally.notes = list(entries), rows, values, list(notes)
+        return tally
 
     def row(self, file: object, row: int | None, reason: str, value: str = "") -> None:
         """One row of `file` cannot be used."""

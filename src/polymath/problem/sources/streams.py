@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import codecs
 import gzip
+import io
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
 
 from ...spec import BadInput
 
@@ -39,7 +39,7 @@ class Utf8:
 
     closed = False
 
-    def __init__(self, raw: IO[bytes], path: Path, *, encoding: str, limit: int | None) -> None:
+    def __init__(self, raw: gzip.GzipFile | io.BufferedReader, path: Path, *, encoding: str, limit: int | None) -> None:
         self.raw, self.path, self.limit, self.given = raw, path, limit, 0
         plain = encoding == "utf-8"
         self.decoder = None if plain else codecs.getincrementaldecoder(encoding)(errors="replace")

@@ -10,10 +10,29 @@ from ...spec import BadInput
 from .rows import Tally
 
 IMAGES = frozenset(
-    ".png .jpg .jpeg .jpe .jfif .bmp .dib .gif .webp .tif .tiff .ppm .pgm .pbm .pnm .ico .tga .avif".split()
+    f".{end}"
+    for end in (
+        "png",
+        "jpg",
+        "jpeg",
+        "jpe",
+        "jfif",
+        "bmp",
+        "dib",
+        "gif",
+        "webp",
+        "tif",
+        "tiff",
+        "ppm",
+        "pgm",
+        "pbm",
+        "pnm",
+    )
 )
-TEXTS = frozenset(".txt .text .md .rst .eml .html .htm .log .tex .asc".split())
-TABLES = frozenset(".csv .tsv .tab .parquet .pq .jsonl .ndjson .json .arrow .feather .ipc".split())
+TEXTS = frozenset((".txt", ".text", ".md", ".rst", ".eml", ".html", ".htm", ".log", ".tex", ".asc"))
+TABLES = frozenset(
+    f".{end}" for end in ("csv", "tsv", "tab", "parquet", "pq", "json", "jsonl", "ndjson", "arrow", "feather", "ipc")
+)
 MOST_DEEP = 32
 
 
