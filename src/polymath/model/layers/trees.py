@@ -34,6 +34,8 @@ class Trees(Layer):
     depth: int = Field(ge=0)
     """Splits on the longest way from a root to a leaf."""
     vector_leaves: bool = False
+    link: Literal["none", "log", "logit"] = "none"
+    """Turns mean shares of classes (forests) into a raw prediction."""
 
     def form(self, *inputs: Form) -> Form:
         self.take(inputs, "vector", codes=True)
@@ -104,11 +106,17 @@ class _Trees(nn.Module):
             left_BR = torch.where(missing_BD.gather(1, column_BR), self.missing_left[node_BR], left_BR)
             node_BR = children[node_BR * 2 + left_BR]
         if self._layer.vector_leaves:
-            return self.base + self._leaves(node_BR)
+            sums_BW = nn.functional.embedding_bag(node_BR, self.value, mode="sum")
+            return self._linked(self.base + sums_BW)
         leaf_BR = self.value[:, 0][node_BR].double()
         output = self.output.long().clamp(0, self._layer.width - 1)
         sums_BW = leaf_BR.new_zeros(len(row_BD), self._layer.width).index_add_(1, output, leaf_BR)
         return (self.base + sums_BW).float()
 
-    def _leaves(self, node_BR: Tensor) -> Tensor:
-        return nn.functional.embedding_bag(node_BR, self.value, mode="sum")
+    def _linked(self, x_BW: Tensor) -> Tensor:
+        if self._layer.link == "none":
+            return x_BW
+        little = 0.5 / self._layer.num_trees  # half a tree's vote: no class is impossible because no tree said it
+        if self._layer.link == "log":
+            return ((x_BW + little) / (1 + little * self._layer.width)).log()
+        return ((x_BW + little) / (1 + 2 * little)).clamp(1e-6, 1 - 1e-6).logit()

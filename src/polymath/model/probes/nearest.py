@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Any, Literal
 
+import numpy as np
+import torch
 from pydantic import Field
+from scipy.special import expit, logit, softmax
 
+from ...problem.features.base import Feature
 from ...problem.form import Form
+from ..path import Path
+from ._common import features_of
 from .base import Facts, Fitted, Material, Probe
-from .linear import flat_width
+from .linear import flat_width, raw_features
 
 
 class NearestProbe(Probe):
@@ -32,4 +38,74 @@ class NearestProbe(Probe):
         return 1e-9 * (compared + facts.rows * width * min(width, self.width))
 
     def fit(self, material: Material) -> Fitted:
-        raise NotImplementedError
+        path = material.path or raw_features(material)
+        random = np.random.default_rng(material.seed)
+        kept = material.training
+        if len(kept) > self.max_rows:
+            kept = np.sort(random.choice(kept, self.max_rows, replace=False))
+        found = {}
+        neighbours: dict[str, np.ndarray] = {}
+        for output, feature in material.outputs.items():
+            source = path.outputs[output]
+            if source not in neighbours:
+                neighbours[source] = self._neighbours(path, source, material, kept, random)
+            known = kept[neighbours[source]]
+            target = np.asarray(material.targets[output])
+            best = np.inf
+            start = np.asarray(feature.constant(target[material.training]), dtype=np.float64)
+            for number in sorted(set(min(k, known.shape[1]) for k in self.neighbours)):
+                prediction = _votes(feature, target[known[:, :number]], start)
+                loss = _loss(feature, prediction, target[material.validation])
+                if loss < best:
+                    best, found[output] = loss, prediction
+        return Fitted(predictions=found)
+
+    def _neighbours(self, path: Path, source: str, material: Material, kept: np.ndarray,
+                    random: np.random.Generator) -> np.ndarray:
+        """Places in `kept` of the nearest rows of every validation row, nearest first."""
+        stored, asked = (_dense(features_of(path, source, material, rows)) for rows in (kept, material.validation))
+        if stored.shape[1] > self.width:
+            middle = stored.mean(axis=0)
+            axes = main_directions(stored - middle, self.width, random)
+            stored, asked = (stored - middle) @ axes, (asked - middle) @ axes
+        most = min(max(self.neighbours), len(stored))
+        squares = np.square(stored).sum(axis=1)
+        parts = []
+        for start in range(0, len(asked), 256):
+            distance = squares - 2 * (asked[start : start + 256] @ stored.T)
+            nearest = np.argpartition(distance, most - 1, axis=1)[:, :most]
+            order = np.argsort(np.take_along_axis(distance, nearest, axis=1), axis=1, kind="stable")
+            parts.append(np.take_along_axis(nearest, order, axis=1))
+        return np.concatenate(parts)
+
+
+def main_directions(centred: np.ndarray, width: int, random: np.random.Generator) -> np.ndarray:
+    """Directions [D, width] of largest variance, by random projection (Halko, Martinsson & Tropp 2011, algorithm 4.4)."""
+    basis = centred @ random.normal(size=(centred.shape[1], width + 10)).astype(np.float32)
+    for _ in range(2):
+        basis = centred @ (centred.T @ np.linalg.qr(basis)[0])
+    _, _, directions = np.linalg.svd(np.linalg.qr(basis)[0].T @ centred, full_matrices=False)
+    return np.ascontiguousarray(directions[:width].T)
+
+
+def _dense(features: Any) -> np.ndarray:
+    result: np.ndarray = features.toarray() if hasattr(features, "toarray") else features
+    return result
+
+
+def _votes(feature: Feature, target: np.ndarray, start: np.ndarray) -> np.ndarray:
+    """Raw predictions [N, W] from the targets [N, K, ...] of the neighbours; the constant counts as one more neighbour."""
+    if feature.averaged == "categories":
+        codes = target.reshape(target.shape[0], target.shape[1])
+        votes = np.stack([(codes == c).sum(axis=1) for c in range(feature.head_width)], 1) + softmax(start)
+        return np.log(votes / votes.sum(axis=1, keepdims=True)).astype(np.float32)
+    values = target.reshape(*target.shape[:2], -1).astype(np.float64)
+    known = np.isfinite(values) & ((values <= 1) if feature.averaged == "labels" else True)
+    sums, counts = np.where(known, values, 0.0).sum(axis=1), known.sum(axis=1)
+    if feature.averaged == "labels":
+        return logit((sums + expit(start)) / (counts + 1)).astype(np.float32)
+    return np.where(counts > 0, sums / np.maximum(counts, 1), start).astype(np.float32)
+
+
+def _loss(feature: Feature, prediction: np.ndarray, target: np.ndarray) -> float:
+    return float(feature.loss(torch.from_numpy(prediction), torch.from_numpy(np.ascontiguousarray(target))).mean())

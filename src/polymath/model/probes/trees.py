@@ -57,7 +57,7 @@ class TreesProbe(Probe):
         for place, (output, total) in enumerate(made.items()):
             name = f"trees {place}"
             if total.trees:
-                description, tensors = as_layer(total.trees, total.base, vector_leaves=False)
+                description, tensors = as_layer(total.trees, total.base)
             else:
                 description, tensors = {"kind": "constant", "width": len(total.base)}, {"value": starts[output]}
             genes.append(gene(name, description, (port("row"),), material.put(tensors)))
