@@ -43,7 +43,9 @@ def test_scales_do_not_matter():
 
 
 @pytest.mark.parametrize("kind", ["columns", "piecewise", "periodic"])
-@pytest.mark.parametrize("column", [[7.0] * 9, [0.0] * 8 + [5.0], [NAN] * 9, [math.inf] * 9, [1e30] * 5 + [-1e30] * 4, [0, 1e-40] * 5])
+@pytest.mark.parametrize(
+    "column", [[7.0] * 9, [0.0] * 8 + [5.0], [NAN] * 9, [math.inf] * 9, [1e30] * 5 + [-1e30] * 4, [0, 1e-40] * 5]
+)
 def test_odd_columns(kind, column):
     module = prepared(kind, vector(1), torch.tensor(column)[:, None])
     assert answer(module, [0.0], [7.0], [NAN], [1e38], [-1e38]).isfinite().all()

@@ -25,7 +25,7 @@ class Members(Layer):
     width: int = Field(ge=1, le=65_536)
     members: int = Field(default=8, ge=1, le=256)
     blocks: int = Field(default=2, ge=1, le=64)
-    hidden: int = Field(default=128, ge=1, le=65_536)
+    hidden: int = Field(default=64, ge=1, le=65_536)
     dropout: float = Field(default=0.1, ge=0.0, lt=1.0)
     activation: Activation = "relu"
 

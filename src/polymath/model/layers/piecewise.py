@@ -22,8 +22,8 @@ class Piecewise(Layer):
     """
 
     kind: Literal["piecewise"] = "piecewise"
-    bins: int = Field(default=32, ge=2, le=1024)
-    width: int = Field(default=12, ge=1, le=1024)
+    bins: int = Field(default=16, ge=2, le=1024)
+    width: int = Field(default=4, ge=1, le=1024)
 
     def form(self, *inputs: Form) -> Form:
         (row,) = self.take(inputs, "vector", codes=True)

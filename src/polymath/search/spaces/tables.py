@@ -38,8 +38,8 @@ def encoder(choose: Choose, port: str, form: Form, *, prefix: str) -> tuple[list
     kind = choose(f"{prefix}.encoder", ["piecewise", "periodic", "columns"]) if numbers else "columns"
     layer: Columns | Piecewise | Periodic
     if kind == "piecewise":
-        bins = choose(f"{prefix}.bins", [32, 16, 8, 48])
-        layer = Piecewise(bins=bins, width=choose(f"{prefix}.width", [4, 2, 8] if wide else [12, 4, 8, 16]))
+        bins = choose(f"{prefix}.bins", [16, 32, 8, 48])
+        layer = Piecewise(bins=bins, width=choose(f"{prefix}.width", [2, 4, 8] if wide else [4, 8, 12, 2]))
     elif kind == "periodic":
         spread = choose(f"{prefix}.spread", [0.1, 0.03, 0.3, 1.0])
         layer = Periodic(spread=spread, width=choose(f"{prefix}.width", [2, 4] if wide else [4, 8, 16]))
@@ -52,7 +52,7 @@ def heads(choose: Choose, source: str, outputs: dict[str, int]) -> tuple[list[Ge
     """Genes from a vector to the raw prediction of every output (name -> width), and which gene gives which output."""
     kind = choose("trunk", ["members", "residual_mlp"])
     blocks = choose("trunk.blocks", [2, 3, 1])
-    width = choose("trunk.width", [128, 64, 256])
+    width = choose("trunk.width", [64, 128, 256])
     dropout = choose("trunk.dropout", [0.1, 0.0, 0.2, 0.4])
     if kind == "members":
         members = choose("trunk.members", [8, 16, 4])
@@ -94,7 +94,7 @@ def recipe(choose: Choose, *, rows: int) -> GradientRecipe:
     """How a table net is trained; small data take small batches, for what counts is the number of steps."""
     batch = 32 if rows < 1_000 else 128 if rows < 5_000 else 256 if rows < 50_000 else 512
     return GradientRecipe(
-        learning_rate=choose("recipe.learning_rate", [2e-3, 1e-3, 4e-3, 5e-4]),
+        learning_rate=choose("recipe.learning_rate", [5e-3, 2e-3, 1e-2, 1e-3]),
         weight_decay=choose("recipe.weight_decay", [3e-4, 1e-2, 1e-1]),
         batch=choose("recipe.batch", [batch, 2 * batch, batch // 2]),
         smoothing=choose("recipe.smoothing", [0.0, 0.05]),
