@@ -178,8 +178,17 @@ def fail_on(monkeypatch: pytest.MonkeyPatch, name: str, *, nth: int, number: int
     return calls
 
 
-@pytest.mark.parametrize("number", [errno.EIO, errno.ENOSPC, errno.EMFILE], ids=errno.errorcode.get)
-@pytest.mark.parametrize("name", ["create", "write", "fsync", "rename"])
+@pytest.mark.parametrize(
+    ("name", "number"),
+    [
+        ("create", errno.EMFILE),
+        ("write", errno.ENOSPC),
+        ("write", errno.EIO),
+        ("fsync", errno.EIO),
+        ("rename", errno.EIO),
+        ("rename", errno.ENOSPC),
+    ],
+)
 def test_the_nth_failing_call_is_one_clear_error(tmp_path, monkeypatch, name, number):
     fill(tmp_path / "golden", count=3)
     with Store.open(tmp_path / "golden") as store:

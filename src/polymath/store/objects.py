@@ -16,7 +16,7 @@ from pathlib import Path
 
 from . import disk
 from .disk import Buffer
-from .errors import StoreError, SyncFailed, corrupt, from_os, missing
+from .errors import CorruptObject, StoreError, SyncFailed, corrupt, from_os, missing
 
 ADDRESS = re.compile(r"[0-9a-f]{64}", re.ASCII)
 
@@ -90,30 +90,35 @@ class Folder:
 
     def _settle(self, directory: Path) -> None:
         """Make sure `directory` exists durably; another process may have made it and not synced its parent yet."""
-        if directory not in self._settled:
-            directory.mkdir(parents=True, exist_ok=True)
-            disk.sync_directory(directory.parent)
-            self._settled.add(directory)
+        for made in (self.root, directory):
+            if made not in self._settled:
+                made.mkdir(exist_ok=True)
+                disk.sync_directory(made.parent)
+                self._settled.add(made)
 
     def _holds(self, address: str, size: int) -> bool:
-        """Whether a good copy is there already. A damaged one is set aside, so that the new bytes heal the store."""
+        """Whether a good copy is there already. A damaged one is kept aside: the new bytes heal the store."""
         if self.size(address) is None:
             return False
         try:
             good = len(self.read(address)) == size
-        except StoreError:
+        except CorruptObject:
             good = False
         if not good:
-            self.set_aside(address)
+            self._keep_damaged(address)
         else:
             self._settle(self.path(address).parent)
         return good
 
-    def set_aside(self, address: str) -> None:
-        """Move a damaged object to the quarantine, where nothing reads it and nothing deletes it."""
+    def _keep_damaged(self, address: str) -> None:
+        """Give a damaged object a second name in the quarantine; good bytes are about to take its first one."""
         self._seen.pop(address, None)
         self._quarantine.mkdir(exist_ok=True)
-        disk.rename(self.path(address), self._quarantine / f"{address}.{secrets.token_hex(4)}")
+        kept = self._quarantine / f"{address}.{secrets.token_hex(4)}"
+        try:
+            os.link(self.path(address), kept, follow_symlinks=False)
+        except OSError:  # a directory, or a file system without hard links
+            disk.rename(self.path(address), kept)
 
     def read(self, address: str) -> bytearray:
         """The bytes of an object, checked. Raises MissingObject, CorruptObject, StoreError."""

@@ -10,7 +10,6 @@ import contextlib
 import errno
 import json
 import os
-import secrets
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -322,6 +321,9 @@ class Store:
         self.record_files.put_all({address: [record.text.encode()] for address, record in fresh.items()})
         with self.catalogue.transaction():
             try:
+                for address in fresh:  # another process may have taken back the same record
+                    if self.record_files.size(address) is None:
+                        raise missing(address)
                 sizes = self._sizes(fresh.values())
             except StoreError:
                 self._discard(fresh)
@@ -393,20 +395,21 @@ class Store:
     def rebuild_catalogue(self, *, only_if_damaged: bool = False) -> None:
         """Build the catalogue again from the record files and put it in the place of the old one."""
         self._writable()
-        path, fresh = self.path / "catalog.db", self.path / "tmp" / disk.temporary(self.path / "tmp").name
+        path, temporary = self.path / "catalog.db", self.path / "tmp"
+        fresh, old = disk.temporary(temporary), disk.temporary(temporary)
         self.catalogue.close()
         with locks.held(self._lock):
-            if only_if_damaged and sound(path):
+            good = sound(path)
+            if good and only_if_damaged:
                 return
             try:
                 Catalogue.build(fresh, self.records_on_disk())
-                aside = self.path / "quarantine"
+                aside = temporary if good or not path.exists() else self.path / "quarantine"
                 aside.mkdir(exist_ok=True)
-                # The log goes first with its file: one that stayed would be replayed into the new catalogue.
-                stamp = secrets.token_hex(4)
+                # The log goes with its file: one that stayed would be replayed into the new catalogue.
                 for suffix in ("", "-wal", "-shm"):
                     with contextlib.suppress(FileNotFoundError):
-                        disk.rename(Path(f"{path}{suffix}"), aside / f"catalog.{stamp}.db{suffix}")
+                        disk.rename(Path(f"{path}{suffix}"), aside / f"{old.name}.catalog.db{suffix}")
                 disk.rename(fresh, path)
                 disk.sync_directory(self.path)
             except StoreError:
@@ -414,8 +417,8 @@ class Store:
             except OSError as error:
                 raise from_os(error, "Rebuilding the catalogue") from error
             finally:
-                for suffix in ("", "-wal", "-shm"):
-                    disk.unlink_if_there(Path(f"{fresh}{suffix}"))
+                for leftover in [*temporary.glob(f"{fresh.name}*"), *temporary.glob(f"{old.name}*")]:
+                    disk.unlink_if_there(leftover)
         self.catalogue.open()
 
 
