@@ -133,8 +133,7 @@ def prepare(
             raise BadInput(str(error).splitlines()[-1].strip().removeprefix("Value error, ")) from error
     twins = near_duplicates(rows, problem, cache / "data")
     split = _split(problem, rows, seed=wishes.seed)
-    outputs = [feature.name for feature in problem.outputs]
-    folds = rowsplits.assign(rows, split, inputs=problem.columns, outputs=outputs, hashes=twins)
+    folds = rowsplits.assign(rows, split, inputs=problem.columns, outputs=problem.outputs, hashes=twins)
     dataset = Dataset.build(rows, problem, folds, cache / "data")
     listener.ready(dataset, rows)
     return rows, dataset

@@ -128,6 +128,8 @@ def input_type(column: Column, *, doubt: bool = True) -> tuple[str, str | None, 
         return "input", *text_type(column)
     if pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
         return binary_type(column)
+    if pa.types.is_list(kind) and is_text(kind.value_type):
+        return "input", "labels", "lists of labels"
     return "ignored", None, f"holds values of type {kind}, which cannot be an input"
 
 

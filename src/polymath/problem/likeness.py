@@ -143,7 +143,7 @@ def hash_files(paths: Sequence[str | None]) -> np.ndarray:
             return 0
         try:
             with open(path, "rb") as file:
-                words = re.sub(rb"[^0-9a-z\x80-\xff]+", b" ", file.read(MOST_TEXT_BYTES).lower())
+                words = re.sub(rb"[^0-9a-z\x80-\xff]+", b" ", file.read(MOST_TEXT_BYTES).lower()).strip()
         except OSError:
             return 0
         return int.from_bytes(hashlib.blake2b(words, digest_size=8).digest(), "little")

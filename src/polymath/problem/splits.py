@@ -14,6 +14,8 @@ import pyarrow.compute as pc
 
 from ..spec import BadInput
 from . import likeness
+from .features import Feature
+from .features.common import numbers
 from .problem import Split
 from .sources.folders import SPLITS
 from .sources.rows import Rows
@@ -32,7 +34,7 @@ def assign(
     split: Split,
     *,
     inputs: Sequence[str],
-    outputs: Sequence[str],
+    outputs: Sequence[Feature],
     hashes: Mapping[str, np.ndarray] | None = None,
 ) -> np.ndarray:
     """Fold of each row, int8 [N]: -1 = test, else 0..folds-1; the validation rows of fold f are those with f.
@@ -53,7 +55,7 @@ def assign(
         return by_time(column, split)
     content = likeness.Likeness.of(rows, inputs=inputs, hashes=hashes or {})
     alike = content.groups(most=max(1, int(len(rows) * biggest_group(split))))
-    keys = content.keys(rows, outputs=outputs, seed=split.seed)
+    keys = content.keys(rows, outputs=[one.name for one in outputs], seed=split.seed)
     if split.kind == "group":
         assert column is not None
         alike = likeness.joined([alike, likeness.codes_of(column)])
@@ -153,22 +155,22 @@ def summary(groups: np.ndarray, keys: np.ndarray) -> tuple[np.ndarray, np.ndarra
     return order[starts], sizes, members
 
 
-def strata_of(table: pa.Table, outputs: Sequence[str]) -> np.ndarray:
-    """Stratum of each row by its first output: the class, or the tenth of the number."""
+def strata_of(table: pa.Table, outputs: Sequence[Feature]) -> np.ndarray:
+    """Stratum of each row by its first output: the class, the first label, or the tenth of the number; -1 = missing."""
     if not outputs:
         return np.zeros(table.num_rows, dtype=np.int64)
-    column = table[outputs[0]]
+    column = table[outputs[0].name]
     kind = column.type
     if pa.types.is_list(kind) or pa.types.is_large_list(kind):
         column = pc.list_element(pc.if_else(pc.equal(pc.list_value_length(column), 0), None, column), 0)
-        kind = column.type
-    if pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_decimal(kind):
-        values = pc.cast(column, pa.float64(), safe=False).to_numpy()
-        known = np.isfinite(values)
-        if len(np.unique(values[known])) > BINS:
-            edges = np.unique(np.quantile(values[known], np.linspace(0, 1, BINS + 1)[1:-1]))
-            return np.where(known, np.searchsorted(edges, values, side="right"), -1)
-    return likeness.names_order(column)
+    if outputs[0].type != "number":
+        return likeness.names_order(column)
+    values, _ = numbers(column)
+    known = np.isfinite(values)
+    if not known.any():
+        return np.zeros(table.num_rows, dtype=np.int64)
+    edges = np.unique(np.quantile(values[known], np.linspace(0, 1, BINS + 1)[1:-1]))
+    return np.where(known, np.searchsorted(edges, values, side="right"), -1)
 
 
 def by_time(column: pa.ChunkedArray, split: Split) -> np.ndarray:
