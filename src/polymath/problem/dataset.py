@@ -10,8 +10,11 @@ Everything is written under another name first and renamed when it is whole, so 
 
 from __future__ import annotations
 
-import os
+import contextlib
 import shutil
+import tempfile
+import time
+import uuid
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -87,14 +90,15 @@ class Dataset:
         digest = sha256(canonical([identity(rows), problem.digest, sha256(folds.tobytes())]).encode())
         final = folder / digest
         if not (final / "dataset.json").exists():
-            draft = folder / f".{digest}.{os.getpid()}"
-            shutil.rmtree(draft, ignore_errors=True)
-            draft.mkdir(parents=True)
+            folder.mkdir(parents=True, exist_ok=True)
+            _sweep(folder)
+            draft = Path(tempfile.mkdtemp(prefix=".draft-", dir=folder))
             try:
                 _Writer(rows, folds, folder, draft).write(problem, digest)
                 draft.rename(final)
-            except FileExistsError:
-                pass  # another process was first, with the same content
+            except OSError:
+                if not (final / "dataset.json").exists():  # else another process was first, with the same content
+                    raise
             finally:
                 shutil.rmtree(draft, ignore_errors=True)
         return cls.open(final)
@@ -167,7 +171,7 @@ def encoded_once(rows: Rows, feature: Feature, folder: Path) -> EncodedOnce:
         file.parent.mkdir(parents=True, exist_ok=True)
         column = rows.table[feature.name]
         sized = feature.sized(column)
-        draft = file.with_suffix(f".{os.getpid()}.draft")
+        draft = file.with_suffix(f".{uuid.uuid4().hex}.draft")
         bad = _encode_into(draft, column, sized)
         draft.rename(file)
         _write(notes, {"feature": sized.model_dump(mode="json"), "bad": [vars(one) for one in bad]})
@@ -192,8 +196,16 @@ def _moved(value: BadValue, start: int) -> BadValue:
     return BadValue(value.row + start, value.value, value.reason, value.missing)
 
 
+def _sweep(folder: Path) -> None:
+    """Remove what processes that were killed a day ago or more had begun to write."""
+    for draft in (*folder.glob(".draft-*"), *(folder / "encoded").glob("*.draft")):
+        with contextlib.suppress(FileNotFoundError):  # another process sweeps too
+            if time.time() - draft.stat().st_mtime > 86_400:
+                shutil.rmtree(draft) if draft.is_dir() else draft.unlink()
+
+
 def _write(path: Path, data: Any) -> None:
-    draft = path.with_suffix(f".{os.getpid()}.draft")
+    draft = path.with_suffix(f".{uuid.uuid4().hex}.draft")
     draft.write_text(canonical(data), encoding="utf-8")
     draft.replace(path)
 

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -24,7 +25,7 @@ from .common import flat, plain_values
 MOST_PIXELS = 25_000_000
 """A picture is refused before decoding beyond this: 100 MB of RGBA, and what a large camera gives."""
 MOST_BYTES = 200_000_000
-FORMATS = ("PNG", "JPEG", "MPO", "GIF", "BMP", "DIB", "WEBP", "TIFF", "PPM", "ICO", "TGA", "AVIF", "PCX", "SGI")
+FORMATS = ("PNG", "JPEG", "GIF", "BMP", "DIB", "WEBP", "TIFF", "PPM", "ICO", "TGA", "AVIF", "PCX", "SGI")
 """Formats that Pillow decodes by itself; PostScript, for one, would start another program."""
 BROKEN = (OSError, SyntaxError, ValueError, TypeError, LookupError, EOFError, ArithmeticError, struct.error, zlib.error,
           AttributeError, MemoryError, RuntimeError, AssertionError, Pillow.DecompressionBombError)  # fmt: skip
@@ -57,7 +58,7 @@ class Raw:
     """Least and largest value, where the column holds arrays that are not bytes."""
 
 
-class NoPicture(ValueError):
+class NoPicture(Exception):
     """Why this is no picture that can be used."""
 
 
@@ -170,7 +171,7 @@ def _open(item: str | bytes | np.ndarray, *, low: float, high: float, hint: Size
     if not content:
         raise NoPicture("is empty")
     try:
-        with Pillow.open(io.BytesIO(content), formats=FORMATS) as picture:
+        with Pillow.open(io.BytesIO(content), formats=_formats()) as picture:
             if picture.width * picture.height > MOST_PIXELS:
                 raise NoPicture(f"has {picture.width} x {picture.height} pixels; {MOST_PIXELS:,} are the limit")
             if hint is not None:
@@ -187,6 +188,13 @@ def _open(item: str | bytes | np.ndarray, *, low: float, high: float, hint: Size
         raise NoPicture(f"has more than {MOST_PIXELS:,} pixels") from None
     except BROKEN as error:
         raise NoPicture(f"is damaged: {str(error).strip() or type(error).__name__}") from None
+
+
+@cache
+def _formats() -> tuple[str, ...]:
+    """Those of FORMATS that this Pillow was built with; naming another would be an error."""
+    Pillow.init()
+    return tuple(name for name in FORMATS if name in Pillow.OPEN)
 
 
 def _read(path: str) -> bytes:

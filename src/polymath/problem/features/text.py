@@ -48,7 +48,7 @@ class Text(Feature):
         texts = [text for text in found if text]
         subwords = self.subwords or learn(texts, vocabulary=self.vocabulary, lower=self.lower)
         lengths = [len(subwords.encode(text, most=self.most_tokens)) for text in texts]
-        length = int(np.ceil(np.quantile(lengths, 0.99))) if lengths else 1
+        length = int(np.quantile(lengths, 0.99, method="inverted_cdf")) if lengths else 1
         return self.replace(subwords=subwords, length=min(max(1, length), self.most_tokens))
 
     @property
@@ -109,6 +109,6 @@ def _decoded(content: bytes) -> str:
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        if error.start >= len(content) - 3:  # a letter cut in half at the end
+        if len(content) == MOST_BYTES and error.start >= MOST_BYTES - 3:  # a letter cut in half
             return content[: error.start].decode("utf-8-sig")
         return content.decode("latin-1")
