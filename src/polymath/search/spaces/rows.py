@@ -56,9 +56,13 @@ def recipe(choose: Choose, ports: dict[str, Form], *, rows: int) -> GradientReci
         mixup=choose("recipe.mixup", [0.0, 0.2]) if pictures and len(ports) == 1 else 0.0,
         drop_tokens=choose("recipe.drop_tokens", [0.1, 0.0, 0.2]) if words else 0.0,
     )
+    # Nets of convolutions alone may also be trained by plain gradients with momentum; embeddings and rows need AdamW.
+    rule = choose("recipe.rule", ["adamw", "sgd"]) if len(pictures) == len(ports) else "adamw"
+    rates, decays = ([0.1, 0.03, 0.3], [5e-4, 5e-3]) if rule == "sgd" else ([3e-3, 1e-3, 6e-3], [1e-2, 1e-3, 1e-1])
     return GradientRecipe(
-        learning_rate=choose("recipe.learning_rate", [2e-3, 1e-3, 4e-3]),
-        weight_decay=choose("recipe.weight_decay", [1e-2, 1e-3, 1e-1]),
+        rule=rule,
+        learning_rate=choose(f"recipe.{rule}.learning_rate", rates),
+        weight_decay=choose(f"recipe.{rule}.weight_decay", decays),
         batch=choose("recipe.batch", [batch, 2 * batch, batch // 2]),
         smoothing=choose("recipe.smoothing", [0.0, 0.1]),
         augmentation=augmentation,
