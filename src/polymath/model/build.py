@@ -100,12 +100,15 @@ class PathModule(nn.Module):
         self._steps = steps
         self._index = {step.gene.name: step.index for step in steps}
         self._index |= {name: self._index[first] for name, first in same.items()}
+        self._done_after = _done_after(steps, outputs)
         self.train()
 
     def forward(self, inputs: Mapping[str, Tensor | Tokens]) -> dict[str, Tensor]:
         values = self._inputs(inputs)
         for step in self._steps:
             values[step.gene.name] = self.genes[step.index](*(values[source] for source in step.sources))
+            for source in self._done_after[step.index]:
+                del values[source]
         return {output: _tensor(values[name]) for output, name in self.outputs.items()}
 
     def train(self, mode: bool = True) -> PathModule:
@@ -165,6 +168,13 @@ class PathModule(nn.Module):
 
     def _inputs(self, inputs: Mapping[str, Tensor | Tokens]) -> dict[str, Value]:
         return dict(_port_values(self._steps, self.ports, inputs))
+
+
+def _done_after(steps: list[_Step], outputs: Mapping[str, str]) -> list[list[str]]:
+    """For every step, whose values nobody reads after it: they are let go, so that memory holds what is needed only."""
+    last = {source: step.index for step in steps for source in step.sources}
+    kept = set(outputs.values())
+    return [[source for source, index in last.items() if index == step.index and source not in kept] for step in steps]
 
 
 def _port_values(
