@@ -164,7 +164,7 @@ def test_weights(tmp_path):
 def test_nothing_usable(tmp_path):
     table = pa.table({"picture": [b"no"] * 8, "kind": ["x", "y"] * 4})
     problem = Problem(name="p", inputs=[Image(name="picture")], outputs=[Category(name="kind")])
-    with pytest.raises(BadInput, match="none of the 8 rows can be used. First reason: is no image"):
+    with pytest.raises(BadInput, match=r"none of the 8 rows can be used. First reason: is no image"):
         Dataset.build(make_rows(table), problem, make_folds(8), tmp_path)
     assert not [one for one in tmp_path.iterdir() if one.name != "encoded"]
 
@@ -208,5 +208,5 @@ def test_nothing_of_a_dataset_is_executed(tmp_path):
     built = Dataset.build(make_rows(make_table()), PROBLEM, make_folds(), tmp_path)
     described = json.loads((built.folder / "dataset.json").read_text())
     np.save(built.folder / described["arrays"]["folds"], np.array([print], dtype=object), allow_pickle=True)
-    with pytest.raises(ValueError, match="[Oo]bject|pickle"):
+    with pytest.raises(ValueError, match=r"[Oo]bject|pickle"):
         Dataset.open(built.folder)

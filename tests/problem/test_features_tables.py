@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import math
+from decimal import Decimal
 
 import numpy as np
 import pyarrow as pa
@@ -111,6 +112,8 @@ def test_many_classes_share_a_code():
         ([True, False], (False, True)),
         ([1.5, 0.5], (0.5, 1.5)),
         (["10", "9"], ("10", "9")),
+        ([Decimal("2.00"), Decimal("1.50")], (1.5, 2)),
+        ([datetime.date(2021, 1, 1), datetime.date(2020, 1, 1)], ("2020-01-01", "2021-01-01")),
     ],
 )
 def test_classes_keep_their_type_and_order(values, classes):

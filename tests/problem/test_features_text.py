@@ -15,7 +15,23 @@ from sentencepiece import SentencePieceProcessor
 from polymath.problem import Text, subwords
 from polymath.problem.subwords import Subwords, learn, normalise
 
-WORDS = ["the", "of", "a", "tree", "house", "river", "stone", "naïve", "grüße", "木", "森", "42", "3.14", "don't", "running", "runner", "run", "ran", "!"]
+WORDS = [
+    "the",
+    "of",
+    "a",
+    "tree",
+    "house",
+    "river",
+    "naïve",
+    "grüße",
+    "木",
+    "森",
+    "42",
+    "don't",
+    "running",
+    "runner",
+    "!",
+]
 ODD = [
     "",
     " ",

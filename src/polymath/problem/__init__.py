@@ -19,6 +19,7 @@ from .features import (
 )
 from .form import Form, Tokens
 from .problem import Ignored, Problem, Split
+from .sources.rows import Rows
 
 __all__ = [
     "FEATURES",
@@ -35,6 +36,7 @@ __all__ = [
     "Metric",
     "Number",
     "Problem",
+    "Rows",
     "Split",
     "Text",
     "Tokens",

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.special import logsumexp, softmax
-from scipy.stats import rankdata
 
 if TYPE_CHECKING:
     from .problem import Problem
@@ -71,7 +70,8 @@ def binary_auc(score: np.ndarray, positive: np.ndarray) -> float:
     num_negative = len(positive) - num_positive
     if not num_positive or not num_negative:
         return math.nan
-    ranks = rankdata(score)
+    _, places, counts = np.unique(score, return_inverse=True, return_counts=True)
+    ranks = (np.cumsum(counts) - (counts - 1) / 2)[places]  # equal scores share their mean rank
     return float((ranks[positive].sum() - num_positive * (num_positive + 1) / 2) / (num_positive * num_negative))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -133,6 +134,8 @@ def scalar(value: Any) -> Scalar | None:
         return value
     if isinstance(value, float):
         return value if np.isfinite(value) else None
+    if isinstance(value, Decimal):
+        return scalar(int(value) if value == value.to_integral_value() else float(value))
     if isinstance(value, bytes):
         return value.decode("utf-8", "replace").strip() or None
     return str(value)
