@@ -107,7 +107,7 @@ def infer(
         else:
             verdicts[name] = as_input(rows, seen[name])
     leave_out_leaks(verdicts, seen, [seen[name] for name in names if name in target], types)
-    keep_something(verdicts, seen, notes)
+    keep_something(verdicts, seen, notes, rows.source)
     findings = tuple(
         Finding(name, *verdicts[name], seen[name].missing, seen[name].distinct, seen[name].examples) for name in names
     )
@@ -199,7 +199,9 @@ def leave_out_leaks(
                     verdicts[name] = ("ignored", None, reason)
 
 
-def keep_something(verdicts: dict[str, Verdict], seen: Mapping[str, look.Column], notes: list[str]) -> None:
+def keep_something(
+    verdicts: dict[str, Verdict], seen: Mapping[str, look.Column], notes: list[str], source: str
+) -> None:
     """When nothing is left to learn from, take back what was ignored on suspicion. Raises BadInput if there is none."""
     if any(role == "input" for role, _, _ in verdicts.values()):
         return
@@ -207,7 +209,9 @@ def keep_something(verdicts: dict[str, Verdict], seen: Mapping[str, look.Column]
     if not suspects:
         reasons = "; ".join(f"{printable(n)}: {why}" for n, (role, _, why) in verdicts.items() if role == "ignored")
         raise BadInput(
-            "no column is left to learn from", remedy=f"Give more columns. {printable(reasons, limit=300)}".strip()
+            "no column is left to learn from",
+            file=source,
+            remedy=f"Give more columns. {printable(reasons, limit=300)}".strip(),
         )
     for name in suspects:
         _, kind, _ = look.input_type(seen[name], doubt=False)

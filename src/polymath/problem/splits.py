@@ -65,7 +65,10 @@ def assign(
     if split.kind == "given":
         assert column is not None
         return given(column, split, strata=strata, groups=alike, keys=keys)
-    return check(one_of(shares(strata, alike, keys, split), split), rows, split)
+    folds = shares(strata, alike, keys, split)
+    if split.test_fraction > 0 and not (folds == TEST).any():  # every class is rare
+        folds = shares(np.zeros_like(strata), alike, keys, split)
+    return check(one_of(folds, split), rows, split)
 
 
 def num_folds(split: Split) -> int:

@@ -17,8 +17,8 @@ from .spill import Loaded, Room
 from .typed import plain_batch
 
 BATCH_ROWS = 65_536
-MOST_BATCH_BYTES = 1 << 30
-"""Strings of one batch and column; a small file can claim any amount."""
+PIECE_BYTES = 1 << 26
+"""Batches are made plain in pieces of about this size: repeated strings are small in the file and large outside."""
 
 
 @contextmanager
@@ -99,7 +99,7 @@ def collect(
     basket = room.basket(path, need_bytes, mark=mark)
     if found := basket.found(tally):
         return found
-    seen, start = Tally(), 0
+    seen, start, total = Tally(), 0, 0
     names = clean_names(schema.names, path)
 
     def report(i: int, column: str, value: str, reason: str) -> None:
@@ -107,12 +107,21 @@ def collect(
 
     for batch in batches:
         batch.validate(full=True)
-        check_size(batch, path)
-        plain = plain_batch(batch.rename_columns(list(names)), report)
-        if start == 0:
-            clean_names(plain.schema.names, path)
-        basket.put(plain)
-        start += batch.num_rows
+        size = spelled_out(batch)
+        total += size
+        if total > room.memory_bytes and basket.place is None:
+            raise BadInput(
+                f"the table takes more than {total / 1e9:.1f} GB of memory",
+                file=path,
+                remedy="Allow more with --memory, or leave out columns of long values.",
+            )
+        step = max(1, batch.num_rows * PIECE_BYTES // max(size, PIECE_BYTES))
+        for piece in (batch.slice(first, step) for first in range(0, batch.num_rows, step)):
+            plain = plain_batch(piece.rename_columns(list(names)), report)
+            if start == 0:
+                clean_names(plain.schema.names, path)
+            basket.put(plain)
+            start += piece.num_rows
     if start == 0:
         raise BadInput("the file has no rows", file=path, remedy="Add data rows.")
     loaded = basket.done(plain.schema, seen)
@@ -120,14 +129,11 @@ def collect(
     return loaded
 
 
-def check_size(batch: pa.RecordBatch, path: Path) -> None:
-    """Raise BadInput before a few repeated strings become gigabytes."""
-    for name, column in zip(batch.schema.names, batch.columns, strict=True):
-        if not pa.types.is_dictionary(column.type) or not is_bytes(column.type.value_type):
-            continue
-        lengths = pc.binary_length(column.dictionary).take(column.indices)
-        size = pc.sum(pc.cast(lengths, pa.int64())).as_py() or 0
-        if size > MOST_BATCH_BYTES:
-            raise BadInput(
-                f"{batch.num_rows:,} values take {size / 1e9:.1f} GB", file=path, column=name, remedy="Leave it out."
-            )
+def spelled_out(batch: pa.RecordBatch) -> int:
+    """Bytes that a batch takes when strings stored once are repeated."""
+    size = batch.nbytes
+    for column in batch.columns:
+        if pa.types.is_dictionary(column.type) and is_bytes(column.type.value_type):
+            lengths = pc.binary_length(column.dictionary).take(column.indices)
+            size += pc.sum(pc.cast(lengths, pa.int64())).as_py() or 0
+    return int(size)

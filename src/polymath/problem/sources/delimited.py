@@ -30,6 +30,7 @@ MOST_COLUMNS = 20_000
 """More columns than this is a table lying on its side; a description of the problem could not be read by anyone."""
 MOST_LINES_OF_A_ROW = 1_000
 """A quote that is still open after so many lines was never meant as one."""
+MOST_HEADER_BYTES = 1 << 26
 BLOCK_BYTES = 1 << 20  # more does not read faster, and memory is not given back
 BAD_SHARE = 0.5
 
@@ -56,6 +57,7 @@ class Delimited:
     names: tuple[str, ...]
     has_header: bool
     has_nul: bool = False
+    has_quotes: bool = False
     careful: bool = False
     """Read by the slow reader, which recovers from quotes that are never closed."""
 
@@ -106,6 +108,8 @@ class Delimited:
         )
         next_number, used = 1, 0
         for table in reader:
+            if self.has_quotes and self._swallows(table):
+                raise pa.ArrowInvalid(OPEN_QUOTE)
             new = bad[used:]
             last = next_number + table.num_rows + sum(n >= next_number for n in new)
             numbers = np.arange(next_number, last)
@@ -116,6 +120,17 @@ class Delimited:
                 next_number = int(numbers[-1]) + 1
                 used += sum(n < next_number for n in new)
                 yield Batch(table, numbers)
+
+    def _swallows(self, table: pa.RecordBatch) -> bool:
+        """Whether a value holds whole rows: its quote should have been closed before them."""
+        for column in table.columns:
+            found = column.filter(pc.fill_null(pc.match_substring(column, "\n"), False))
+            if any(self._is_rows(cell.splitlines()[1:]) for cell in found.to_pylist()):
+                return True
+        return False
+
+    def _is_rows(self, lines: list[str]) -> bool:
+        return len(self.names) > 1 and all(line.count(self.delimiter) == len(self.names) - 1 for line in lines)
 
     def _careful(self, stream: streams.Utf8, tally: Tally) -> Iterator[Batch]:
         missing = set(values.MISSING)
@@ -162,7 +177,8 @@ class Delimited:
                 again.extend(reversed(waiting[1:]))
                 waiting = waiting[:1]
             found = self._parsed(waiting)
-            if len(waiting) > 1 and any(len(record) != len(self.names) for record in found):
+            apart = any(len(record) != len(self.names) for record in found) or self._is_rows(waiting)
+            if len(waiting) > 1 and apart:
                 again.extend(reversed(waiting[1:]))  # these lines do not belong together
                 waiting, open_quote = waiting[:1], True
                 found = self._parsed(waiting)
@@ -216,12 +232,12 @@ def describe(path: Path, tally: Tally) -> Delimited:
     encoding = streams.find_encoding(path)
     if encoding == "latin-1":
         tally.note(f"{path.name} is not valid UTF-8 and was read as latin-1; save it as UTF-8 if accents look wrong.")
-    elif encoding.startswith("utf-16"):
-        tally.note(f"{path.name} was read as UTF-16.")
+    elif encoding.startswith(("utf-16", "utf-32")):
+        tally.note(f"{path.name} was read as {encoding.upper()}.")
     codec = "utf-8" if encoding == "utf-8-damaged" else encoding
     with streams.open_text(path, codec) as stream:
         head = b""
-        while len(head) < streams.SAMPLE_BYTES and (data := stream.read(1 << 16)):
+        while (len(head) < streams.SAMPLE_BYTES or not is_line(head)) and (data := stream.read(1 << 16)):
             head += data
         whole = not stream.read(1)
     text = head.decode("utf-8", "ignore")
@@ -242,13 +258,18 @@ def describe(path: Path, tally: Tally) -> Delimited:
             remedy="Keep the columns that matter, or turn the table on its side if rows and columns are swapped.",
         )
     names = clean_names(first[0] if has_header else [""] * width, path)
-    return Delimited(path, encoding, delimiter, names, has_header, has_nul=holds_nul(path, codec))
-
-
-def holds_nul(path: Path, codec: str) -> bool:
-    """Whether a NUL character is anywhere in the file."""
+    has_nul, num_quotes = False, 0
     with streams.open_text(path, codec) as stream:
-        return any(b"\0" in data for data in iter(lambda: stream.read(1 << 22), b""))
+        while data := stream.read(1 << 22):
+            has_nul = has_nul or b"\0" in data
+            num_quotes += data.count(b'"')
+    how = Delimited(path, encoding, delimiter, names, has_header, has_nul=has_nul, has_quotes=num_quotes > 0)
+    return replace(how, careful=num_quotes % 2 == 1)
+
+
+def is_line(head: bytes) -> bool:
+    """Whether bytes hold a whole line, or so many that there will be none."""
+    return b"\n" in head or b"\r" in head or len(head) > MOST_HEADER_BYTES
 
 
 def records(text: str, delimiter: str, most: int) -> list[list[str]]:

@@ -225,4 +225,4 @@ def as_float(value: float) -> float:
 def written(value: Any) -> str:
     """A value as text: strings as they are, others as JSON."""
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    return text.encode("utf-8", "replace").decode()  # JSON may hold half a surrogate pair
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")  # JSON may hold half a character

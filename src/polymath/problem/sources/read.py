@@ -59,6 +59,8 @@ def described(data: object) -> str:
 def read_one(data: object, tally: Tally, room: Room) -> Part:
     """One path or object."""
     if isinstance(data, (str, os.PathLike)):
+        if not os.fspath(data):
+            raise BadInput("the path is empty", remedy="Give the path of a file or folder.")
         return read_path(Path(os.fsdecode(data)), tally, room)
     if isinstance(data, (list, tuple)) and data and all(isinstance(one, (str, os.PathLike)) for one in data):
         return read_files([Path(os.fsdecode(one)) for one in data], tally)

@@ -90,11 +90,13 @@ def sample(path: Path) -> bytes:
 
 
 def find_encoding(path: Path) -> str:
-    """Encoding of a text file: 'utf-8', 'utf-8-damaged', 'utf-16' (with mark), 'utf-16-le', 'utf-16-be' or 'latin-1'.
+    """Encoding of a text file: 'utf-8', 'utf-8-damaged', 'utf-16' or 'utf-32' (marked), 'utf-16-le', 'utf-16-be', 'latin-1'.
 
     'utf-8-damaged' is UTF-8 with some bytes that are not; read it with errors replaced. Reads the file once.
     """
     head = sample(path)
+    if head.startswith((codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)):
+        return "utf-32"
     if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return "utf-16"
     if head[:2000].count(0) > 0.3 * len(head[:2000]):
@@ -112,4 +114,4 @@ def find_encoding(path: Path) -> str:
                 good += sum(c > "\x7f" for c in text) - wrong
     if not bad:
         return "utf-8"
-    return "utf-8-damaged" if good > bad else "latin-1"
+    return "utf-8-damaged" if good >= bad else "latin-1"

@@ -12,21 +12,8 @@ from .rows import Tally
 IMAGES = frozenset(
     f".{end}"
     for end in (
-        "png",
-        "jpg",
-        "jpeg",
-        "jpe",
-        "jfif",
-        "bmp",
-        "dib",
-        "gif",
-        "webp",
-        "tif",
-        "tiff",
-        "ppm",
-        "pgm",
-        "pbm",
-        "pnm",
+        *("png", "jpg", "jpeg", "jpe", "jfif", "gif", "bmp", "dib", "webp", "tif", "tiff", "ppm", "pgm", "pbm", "pnm"),
+        *("ico", "tga", "avif", "pcx", "sgi"),
     )
 )
 TEXTS = frozenset((".txt", ".text", ".md", ".rst", ".eml", ".html", ".htm", ".log", ".tex", ".asc"))
