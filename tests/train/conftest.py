@@ -63,6 +63,12 @@ def mixed_table(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
 
 
 @pytest.fixture
+def make_dataset() -> Callable[..., Dataset]:
+    """`write_dataset`, for tests that change a dataset's arrays."""
+    return write_dataset
+
+
+@pytest.fixture
 def context(tmp_path: Path) -> Callable[[Dataset], Context]:
     """Where to run jobs on a dataset; every test has a scratch store of its own."""
     return lambda dataset: Context(dataset_folder=str(dataset.folder), scratch=str(tmp_path / "scratch"))

@@ -21,7 +21,7 @@ Matrix: TypeAlias = Any
 
 WIDEST_FACTORISED = 4096
 """Least squares of up to so many features are solved exactly; wider ones by conjugate gradients."""
-MEMORY = 8
+MEMORY = 5
 """Steps that L-BFGS remembers."""
 
 
@@ -47,15 +47,15 @@ class Head:
 
 
 def fit_head(fold: Fold, kind: Literal["softmax", "sigmoid", "squares"], *, bias: np.ndarray,
-             strengths: Sequence[float], max_iterations: int, deadline: float | None) -> Head:
-    """The best head over the strengths. `bias` is the constant to start from."""
+             strengths: Sequence[float], max_iterations: int, tolerance: float, deadline: float | None) -> Head:
+    """The best head over the strengths. `bias` is the constant to start from; `tolerance`: see `lbfgs`."""
     solve = {"softmax": _logistic, "sigmoid": _logistic, "squares": _least_squares}[kind]
     return solve(fold, kind, bias=bias, strengths=sorted(strengths, reverse=True), max_iterations=max_iterations,
-                 deadline=deadline)
+                 tolerance=tolerance, deadline=deadline)
 
 
 def _logistic(fold: Fold, kind: str, *, bias: np.ndarray, strengths: Sequence[float], max_iterations: int,
-              deadline: float | None) -> Head:
+              tolerance: float, deadline: float | None) -> Head:
     columns, features = fold.training_target.shape[1], fold.training.shape[1]
     link = _softmax if kind == "softmax" else _sigmoid
     point = np.concatenate([np.zeros((features, columns), np.float32), bias[None].astype(np.float32)])
@@ -76,7 +76,7 @@ def _logistic(fold: Fold, kind: str, *, bias: np.ndarray, strengths: Sequence[fl
             gradient[-1] = residual.sum(axis=0)
             return loss + 0.5 * strength * float(np.vdot(at[:-1], at[:-1])), gradient
 
-        point = lbfgs(objective, point, max_iterations=max_iterations, deadline=deadline)
+        point = lbfgs(objective, point, max_iterations=max_iterations, tolerance=tolerance, deadline=deadline)
         loss = _validation_loss(fold, point, link)
         if loss > best.loss * 1.002 and best.weight.any():
             break
@@ -114,8 +114,11 @@ def _sigmoid(scores: np.ndarray, target: np.ndarray, weights: np.ndarray) -> tup
 
 
 def lbfgs(objective: Callable[[np.ndarray], tuple[float, np.ndarray]], start: np.ndarray, *, max_iterations: int,
-          deadline: float | None, tolerance: float = 1e-5) -> np.ndarray:
-    """Minimise a smooth convex function (Nocedal 1980) with backtracking; stops when an iteration gains under `tolerance`."""
+          tolerance: float, deadline: float | None) -> np.ndarray:
+    """Minimise a smooth convex function (Nocedal 1980) with backtracking.
+
+    Stops when two steps in a row gain less than `tolerance` times the value.
+    """
     point = start.copy()
     value, gradient = objective(point)
     steps: list[tuple[np.ndarray, np.ndarray, float]] = []
@@ -162,7 +165,7 @@ def _direction(gradient: np.ndarray, steps: Sequence[tuple[np.ndarray, np.ndarra
 
 
 def _least_squares(fold: Fold, kind: str, *, bias: np.ndarray, strengths: Sequence[float], max_iterations: int,
-                   deadline: float | None) -> Head:
+                   tolerance: float, deadline: float | None) -> Head:
     """Each column by itself, on the rows where its target is known."""
     heads = []
     for column in range(fold.training_target.shape[1]):
@@ -170,7 +173,8 @@ def _least_squares(fold: Fold, kind: str, *, bias: np.ndarray, strengths: Sequen
         one = Fold(fold.training[known], fold.training_target[known, column], fold.validation[judged],
                    fold.validation_target[judged, column], None if fold.weights is None else fold.weights[known])
         solve = _factorised if fold.training.shape[1] <= WIDEST_FACTORISED else _conjugate
-        heads.append(solve(one, bias=float(bias[column]), strengths=strengths, max_iterations=max_iterations))
+        heads.append(solve(one, bias=float(bias[column]), strengths=strengths, max_iterations=max_iterations,
+                           tolerance=tolerance))
         if deadline is not None and time.monotonic() > deadline and column + 1 < len(bias):
             rest = len(bias) - column - 1
             heads += [Head(np.zeros(fold.training.shape[1], np.float32), np.float32(b), 0.0) for b in bias[-rest:]]
@@ -179,7 +183,8 @@ def _least_squares(fold: Fold, kind: str, *, bias: np.ndarray, strengths: Sequen
                 float(np.mean([h.loss for h in heads])))
 
 
-def _factorised(fold: Fold, *, bias: float, strengths: Sequence[float], max_iterations: int) -> Head:
+def _factorised(fold: Fold, *, bias: float, strengths: Sequence[float], max_iterations: int,
+                tolerance: float) -> Head:
     rows, features = fold.training.shape
     weights = np.ones(rows, np.float32) if fold.weights is None else fold.weights
     total = float(weights.sum())
@@ -205,7 +210,8 @@ def _factorised(fold: Fold, *, bias: float, strengths: Sequence[float], max_iter
     return best
 
 
-def _conjugate(fold: Fold, *, bias: float, strengths: Sequence[float], max_iterations: int) -> Head:
+def _conjugate(fold: Fold, *, bias: float, strengths: Sequence[float], max_iterations: int,
+                tolerance: float) -> Head:
     """For wide sparse features: minimise by L-BFGS, which for squares is conjugate gradients with a memory."""
     rows = fold.training.shape[0]
     weights = np.full(rows, 1 / rows, np.float32) if fold.weights is None else (fold.weights / rows).astype(np.float32)
@@ -223,7 +229,7 @@ def _conjugate(fold: Fold, *, bias: float, strengths: Sequence[float], max_itera
             gradient[-1] = pull.sum()
             return 0.5 * float(pull @ residual) + 0.5 * strength * float(at[:-1] @ at[:-1]), gradient
 
-        point = lbfgs(objective, point, max_iterations=max_iterations, deadline=None)
+        point = lbfgs(objective, point, max_iterations=max_iterations, tolerance=tolerance, deadline=None)
         head = _judged(fold, point[:-1].copy(), point[-1])
         if best is not None and head.loss > best.loss:
             break

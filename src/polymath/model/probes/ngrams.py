@@ -29,7 +29,7 @@ class NgramsProbe(Probe):
     """Longest n-gram in subwords."""
     max_ngrams: int = Field(default=200_000, ge=1)
     """Most frequent n-grams kept, among those in at least two texts."""
-    strengths: tuple[float, ...] = Field(default=(1.0, 4.0, 16.0), min_length=1)
+    strengths: tuple[float, ...] = Field(default=(1.0, 4.0, 16.0, 64.0), min_length=1)
     """Inverse penalties (C of logistic regression) tried; the fold's validation rows choose."""
 
     max_iterations: int = Field(default=30, ge=1)
@@ -53,7 +53,9 @@ class NgramsProbe(Probe):
             self._entries(texts, material, material.validation), known, rarity, rows=len(material.validation)
         )
         strengths = [1 / (strength * len(material.training)) for strength in self.strengths]
-        heads = fit_heads(material, training, validation, strengths=strengths, max_iterations=self.max_iterations)
+        heads = fit_heads(
+            material, training, validation, strengths=strengths, max_iterations=self.max_iterations, tolerance=1e-3
+        )
         genes, outputs = [], {}
         for place, (output, (weight, bias)) in enumerate(heads.items()):
             tensors = {"key": known, "rarity": rarity, "weight": weight, "bias": bias}

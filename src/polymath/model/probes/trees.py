@@ -101,20 +101,17 @@ class TreesProbe(Probe):
         if watched:
             rounds = int(np.argmax(model.validation_score_))  # place 0 is the score before the first round
         base = np.asarray(model._baseline_prediction, dtype=np.float64).reshape(-1)
-        if classes is None:
-            total.base[goal.columns[0]] = base[0]
-            places: list[int] = [goal.columns[0]]
-        elif goal.kind == "binary" or len(goal.columns) == 2:
-            places = [goal.columns[-1]]
-            total.base[list(goal.columns)] = 0.0
-            total.base[places[0]] = base[0]
+        if goal.kind == "classes":
+            assert classes is not None
+            present = classes.astype(np.int64)
+            # With two classes present there is one tree per round, for the second; the first stays at 0.
+            begin = base if len(present) > 2 else np.array([0.0, base[0]])
+            places = present.tolist() if len(present) > 2 else [int(present[1])]
+            total.base += begin.mean() - total.base[present].mean()  # absent classes keep their distance below
+            total.base[present] = begin
         else:
-            places = [int(c) for c in classes]
-            constant = total.base.copy()
+            places = [goal.columns[0]]
             total.base[places] = base
-            # Classes absent from these rows keep their distance below the others.
-            absent = np.setdiff1d(np.arange(len(constant)), places)
-            total.base[absent] = constant[absent] + (base - constant[places]).mean()
         total.trees += boosted(model, range(len(sizes)), rounds=rounds, outputs=places)
 
     def _within(self, model: Any, deadline: float | None, fit: Callable[[], object]) -> None:
