@@ -11,7 +11,7 @@ from scipy.special import expit, softmax
 from ..problem.features import Category, Feature, Labels, Number
 from ..problem.features.common import key
 from .chart import Chart, drawing, spread
-from .markup import Html, figure, more, number, section, table, tag, text
+from .markup import Html, figure, join, more, number, section, table, tag, text
 from .material import Evidence, Material
 from .mistakes import Mistake, mistakes
 
@@ -21,6 +21,8 @@ MOST_POINTS = 1_500
 """Points in a scatter plot."""
 NUM_BINS = 10
 """Of the reliability diagram."""
+FEWEST_IN_BIN = 8
+"""Answers in a bin whose share of right ones says anything; with fewer the dot is grey."""
 
 
 @dataclass(frozen=True)
@@ -110,44 +112,42 @@ def _confusion(counts: np.ndarray, names: list[str]) -> Html:
     size = float(np.clip(420 / max(len(order), 1), 22, 70))
     left = 14 + 6.6 * min(max((len(names[i]) for i in order), default=1), 18)
     top = 12 + (left - 14) * 0.72 + 10
-    parts = []
     totals = np.maximum(counts.sum(axis=1), 1)
+    parts = []
     for row, i in enumerate(order):
-        middle = top + (row + 0.5) * size
-        parts.append(
-            tag("text", names[i][:18], x=round(left - 8, 1), y=round(middle + 4, 1), text_anchor="end", class_="name")
-        )
-        across = left + (row + 0.5) * size
-        turn = f"rotate(-45 {across:.1f} {top - 8:.1f})"
-        parts.append(
-            tag("text", names[i][:18], x=round(across - 2, 1), y=round(top - 8, 1), class_="name", transform=turn)
-        )
+        middle, across = round(top + (row + 0.5) * size, 1), round(left + (row + 0.5) * size, 1)
+        word = names[i][:18]
+        parts.append(tag("text", word, x=round(left - 8, 1), y=middle + 4, text_anchor="end", class_="name"))
+        turned = f"rotate(-45 {across} {top - 8:.1f})"
+        parts.append(tag("text", word, x=across - 2, y=round(top - 8, 1), class_="name", transform=turned))
         for column, j in enumerate(order):
-            part = shown[row, column] / totals[i]
-            x, y = round(left + column * size, 1), round(top + row * size, 1)
-            opacity = round(0.05 + 0.85 * part**0.6, 3) if shown[row, column] else 0.03
-            said = tag("title", f"{names[i]} taken for {names[j]}: {shown[row, column]:,} ({100 * part:.0f} %)")
-            look = "right" if i == j else "wrong"
-            place = {"x": x, "y": y, "width": round(size - 2, 1), "height": round(size - 2, 1), "rx": 3}
-            parts.append(tag("rect", said, class_=look, fill_opacity=opacity, **place))
-            if shown[row, column]:
-                word = tag(
-                    "text",
-                    f"{shown[row, column]}",
-                    x=round(x + size / 2 - 1, 1),
-                    y=round(middle + 3, 1),
-                    text_anchor="middle",
-                    class_="name",
-                    font_size=min(12, round(size * 0.4)),
-                    pointer_events="none",
-                )
-                parts.append(word)
+            place = (left + column * size, top + row * size)
+            note = f"{names[i]} taken for {names[j]}"
+            parts.append(
+                _cell(place, size, int(shown[row, column]), float(shown[row, column] / totals[i]), i == j, note)
+            )
     end = left + size * len(order)
     picture = drawing(
         parts, end + 24, top + size * len(order) + 6, title="Confusion matrix", least=min(end + 24, 560) * 0.8
     )
     more_classes = f" The {len(order)} most frequent of {len(names)} classes." if len(names) > len(order) else ""
     return figure(picture, f"Confusion: a row is the truth, a column the answer.{more_classes}")
+
+
+def _cell(place: tuple[float, float], size: float, count: int, share: float, right: bool, note: str) -> Html:
+    """One square: its look says right or wrong, its depth the share of the row."""
+    x, y = round(place[0], 1), round(place[1], 1)
+    look = ("right" if right else "wrong") if count else "none"
+    depth = round(0.08 + 0.84 * share**0.6, 3) if count else None
+    said = tag("title", f"{note}: {count:,} ({100 * share:.0f} %)")
+    side = round(size - 2, 1)
+    square = tag("rect", said, x=x, y=y, width=side, height=side, rx=3, class_=look, fill_opacity=depth)
+    if not count:
+        return square
+    font = round(min(12.0, size * 0.42, 1.5 * size / len(str(count))), 1)
+    middle = {"x": round(x + side / 2, 1), "y": round(y + side / 2 + font * 0.36, 1), "font_size": font}
+    kind = "over-dark" if (depth or 0) > 0.55 else "name"
+    return join([square, tag("text", count, **middle, text_anchor="middle", class_=kind, pointer_events="none")])
 
 
 def _reliability(sure: np.ndarray, right: np.ndarray) -> Html:
@@ -170,9 +170,12 @@ def _reliability(sure: np.ndarray, right: np.ndarray) -> Html:
         [(b / NUM_BINS, (b + 1) / NUM_BINS, counts[b] / counts.max()) for b in np.flatnonzero(used)], kind="soft"
     )
     chart.line([(0, 0), (1, 1)], kind="dash")
-    points = [(float(mean_sure[b]), float(mean_right[b])) for b in np.flatnonzero(used)]
-    chart.line(points, kind="two")
-    chart.dots(points, kind="two", radius=4, titles=[f"{counts[b]:,} rows" for b in np.flatnonzero(used)])
+    sound = counts >= FEWEST_IN_BIN
+    for kind, bins in (("muted", np.flatnonzero(used & ~sound)), ("two", np.flatnonzero(sound))):
+        points = [(float(mean_sure[b]), float(mean_right[b])) for b in bins]
+        if kind == "two":
+            chart.line(points, kind=kind)
+        chart.dots(points, kind=kind, radius=4, titles=[f"{counts[b]:,} rows" for b in bins])
     honest = (
         "so its probabilities mean what they say" if error < 0.03 else "the nearer to the dashed line the more honest"
     )
@@ -183,7 +186,8 @@ def _reliability(sure: np.ndarray, right: np.ndarray) -> Html:
 def _per_class(counts: np.ndarray, names: list[str]) -> Html:
     right, truly, said = np.diag(counts), counts.sum(axis=1), counts.sum(axis=0)
     rows = []
-    for i in np.argsort(-truly, kind="stable"):
+    order = np.arange(len(names)) if len(names) <= MOST_CLASSES else np.argsort(-truly, kind="stable")
+    for i in order:
         if not truly[i] and not said[i]:
             continue
         others = counts[i].copy()

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from .markup import Html, join, number, tag
 
 Point = tuple[float, float]
-LEFT, RIGHT, TOP, BOTTOM = 58.0, 14.0, 12.0, 42.0
+LEFT, RIGHT, TOP, BOTTOM = 66.0, 24.0, 12.0, 42.0
 """Margins, in the units of the drawing."""
 
 
@@ -75,8 +75,8 @@ class Chart:
         self.parts.append(tag("line", x1=LEFT, y1=bottom, x2=right, y2=bottom, class_="axis"))
         self._word((LEFT + right) / 2, self.height - 6, x_label, anchor="middle", kind="label")
         middle = (TOP + bottom) / 2
-        turned = f"rotate(-90 13 {middle})"
-        self.parts.append(tag("text", y_label, x=13, y=middle, text_anchor="middle", class_="label", transform=turned))
+        turned = f"rotate(-90 12 {middle})"
+        self.parts.append(tag("text", y_label, x=12, y=middle, text_anchor="middle", class_="label", transform=turned))
 
     def _x_ticks(self, x: tuple[float, float]) -> list[float]:
         if not self.log_x:
@@ -132,16 +132,22 @@ class Chart:
         return drawing(self.parts, self.width, self.height, title=title)
 
 
-def drawing(parts: Iterable[Html], width: float, height: float, *, title: str, least: float | None = None) -> Html:
-    """Parts as one SVG that fills its place; below `least` pixels it scrolls instead of shrinking."""
-    style = f"min-width:{round(least)}px" if least else None
+def drawing(
+    parts: Iterable[Html], width: float, height: float, *, title: str, least: float | None = None, natural: bool = False
+) -> Html:
+    """Parts as one SVG that fills its place; below `least` pixels it scrolls instead of shrinking.
+
+    `natural`: it is never enlarged.
+    """
+    style = f"min-width:{round(least)}px" if least else ""
+    style += f";max-width:{round(width)}px;margin:auto" if natural else ""
     picture = tag(
         "svg",
         tag("title", title),
         join(parts),
         viewBox=f"0 0 {round(width)} {round(height)}",
         role="img",
-        style=style,
+        style=style or None,
         xmlns="http://www.w3.org/2000/svg",
     )
     return tag("div", picture, class_="scroll")

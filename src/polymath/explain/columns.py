@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..problem.features import Category, Date, Feature, Image, Labels, Number, Text
-from .markup import Html, amount, join, metric_name, more, number, section, table, tag, text
+from .markup import Html, amount, counted, join, metric_name, more, number, section, table, tag, text
 from .material import Material
 
 MOST_COLUMNS = 40
@@ -32,7 +32,11 @@ def problem(material: Material) -> Html:
         for f in described.outputs
     )
     parts.insert(
-        0, tag("p", f"{len(described.inputs):,} inputs, {len(described.outputs):,} to predict; what counts: {goal}.")
+        0,
+        tag(
+            "p",
+            f"{counted(len(described.inputs), 'input')}, {len(described.outputs):,} to predict; what counts: {goal}.",
+        ),
     )
     parts.append(_ignored(material))
     parts.append(_unused(material))

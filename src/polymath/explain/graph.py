@@ -129,7 +129,7 @@ def _sizes(gene: Gene) -> str:
     """The few settings of a layer that say how big it is."""
     given = gene.layer.model_dump(mode="json", exclude={"kind"})
     shown = [
-        f"{name} {value}"
+        f"{name} {number(value)}"
         for name, value in given.items()
         if isinstance(value, (int, float)) and not isinstance(value, bool)
     ]
@@ -158,15 +158,7 @@ def _draw(boxes: Mapping[str, Box], title: str) -> Html:
     ]
     parts += [_box(box, places[name]) for name, box in boxes.items()]
     height = 16 + (max(ranks) + 1) * (BOX[1] + GAP[1]) - GAP[1]
-    total = max(width, 460.0)
-    shift = (total - width) / 2
-    return drawing(
-        [tag("g", join(parts), transform=f"translate({shift} 0)")],
-        total,
-        height,
-        title=title,
-        least=min(total, 1400) * 0.7,
-    )
+    return drawing(parts, width, height, title=title, least=min(0.75 * width, 1100), natural=True)
 
 
 def _middle(values: Sequence[float], otherwise: float) -> float:

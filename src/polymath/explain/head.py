@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from ..problem.features import Category, Feature, Labels, Number
 from ..problem.metrics import skill
-from .chart import drawing, nice_ticks, spread
+from .chart import nice_ticks, spread
 from .markup import Html, amount, duration, figure, join, metric_name, number, score, section, table, tag, text
 from .material import Material, Tried
 
@@ -22,6 +22,10 @@ SIMPLE = {
 """The cheap heads, as people call them: what a task has to beat."""
 WORDS = ((0.9, "very well"), (0.6, "well"), (0.3, "fairly well"), (0.05, "a little better than guessing"))
 """Skill (0 = best constant, 1 = perfect) in words."""
+
+
+EXPLAINED = {"skill": "; 0 = the best constant, 1 = perfect"}
+"""What some metrics mean, where their name alone does not say it."""
 
 
 def head(material: Material) -> Html:
@@ -48,7 +52,7 @@ def verdict(material: Material, feature: Feature) -> Html:
     unseen = "rows it had never seen" if split == "test" else "rows it was not trained on"
     name = tag("b", text(feature.name))
     if isinstance(feature, Category) and "accuracy" in scores:
-        right, often = number(100 * scores["accuracy"], 3), number(100 * constant.get("accuracy", 0.0), 3)
+        right, often = in_hundred(scores["accuracy"]), in_hundred(constant.get("accuracy", 0.0))
         what = join(
             [
                 "It names the right ",
@@ -66,11 +70,16 @@ def verdict(material: Material, feature: Feature) -> Html:
         explained = f", and explain {number(100 * share, 3)} % of the differences between them"
         return join([what, f" (the best constant: {before}){explained}. {_how_well(material, feature, scores)}"])
     if isinstance(feature, Labels) and "f1_micro" in scores:
-        both, whole = number(scores["f1_micro"], 3), number(100 * scores.get("subset_accuracy", 0.0), 3)
+        both, whole = number(scores["f1_micro"], 3), in_hundred(scores.get("subset_accuracy", 0.0))
         what = join(["It gets ", tag("b", f"{whole} of 100"), f" {unseen} entirely right in ", name])
         return join([what, f" (F1 of all labels together: {both}). {_how_well(material, feature, scores)}"])
     found = ", ".join(f"{metric_name(metric)} {score(metric, value)}" for metric, value in scores.items())
     return join([name, f": {found} on {unseen}."])
+
+
+def in_hundred(share: float) -> str:
+    """A share as so many of 100: whole, but where the last one counts."""
+    return number(100 * share, 3) if 0 < share < 0.02 or 0.98 < share < 1 else f"{100 * share:.0f}"
 
 
 def _how_well(material: Material, feature: Feature, scores: Mapping[str, float]) -> str:
@@ -95,6 +104,7 @@ def _caution(material: Material) -> Html | None:
 def _numbers(material: Material) -> Html:
     summary = material.summary
     better = "higher is better" if summary.greater_is_better else "lower is better"
+    better += EXPLAINED.get(summary.metric, "")
     name = metric_name(summary.metric)
     cells = []
     if summary.test is not None:
@@ -151,71 +161,50 @@ def _simple(material: Material) -> list[Tried]:
 
 
 def _ladder(material: Material) -> Html:
-    """One line per method, a dot where its score is: drawn wide and low, to be read like a table."""
+    """One line per method with a dot where its score is: boxes rather than a drawing, so it fits any width."""
     summary = material.summary
-    lines: list[tuple[str, float, str]] = [
-        (SIMPLE[one.label], one.score, "muted") for one in _simple(material) if one.score is not None
-    ]
-    if summary.validation is not None:
-        lines.append(("this task, validation", summary.validation, "one"))
-    if summary.test is not None:
-        lines.append(("this task, test", summary.test, "two"))
-    shown = [value for _, value, _ in lines] + list(summary.interval or ())
-    low, high = spread(shown, room=0.06)
-    left, right, step, top = 200.0, 690.0, 30.0, 14.0
-    bottom = top + step * len(lines)
+    lines = [(SIMPLE[one.label], one.score, "muted") for one in _simple(material) if one.score is not None]
+    lines += [("this task, validation", summary.validation, "one")] if summary.validation is not None else []
+    lines += [("this task, test", summary.test, "two")] if summary.test is not None else []
+    low, high = spread([value for _, value, _ in lines] + list(summary.interval or ()), room=0.04)
 
-    def across(value: float) -> float:
-        return round(left + (value - low) / (high - low) * (right - left - 70), 1)
+    def place(value: float) -> float:
+        return round(100 * (value - low) / (high - low), 2)
 
     parts = []
-    for tick in nice_ticks(low, high, most=5):
-        parts.append(tag("line", x1=across(tick), y1=top - 6, x2=across(tick), y2=bottom, class_="grid"))
-        parts.append(tag("text", score(summary.metric, tick), x=across(tick), y=bottom + 18, text_anchor="middle"))
-    for i, (name, value, kind) in enumerate(lines):
-        middle = top + step * (i + 0.5)
-        own = kind != "muted"
-        parts.append(
-            tag("text", name, x=left - 16, y=middle + 4, text_anchor="end", class_="strong" if own else "name")
-        )
-        parts.append(tag("line", x1=left, y1=middle, x2=right - 70, y2=middle, class_="grid"))
-        end = value
-        if name.endswith("test") and summary.interval is not None:
-            begin, end = summary.interval
-            parts.append(
-                tag(
-                    "path",
-                    d=f"M{across(begin)} {middle}H{across(end)}"
-                    f"M{across(begin)} {middle - 5}v10M{across(end)} {middle - 5}v10",
-                    class_=f"line {kind}",
-                )
-            )
-        parts.append(tag("circle", cx=across(value), cy=middle, r=6 if own else 5, class_=f"dot {kind}"))
-        beside = across(max(value, end)) + 12
-        parts.append(
-            tag("text", score(summary.metric, value), x=beside, y=middle + 4, class_="strong" if own else "name")
-        )
-    label = f"{metric_name(summary.metric)} ({'higher' if summary.greater_is_better else 'lower'} is better)"
-    parts.append(tag("text", label, x=(left + right - 70) / 2, y=bottom + 38, text_anchor="middle", class_="label"))
-    return drawing(
-        parts, right + 10, bottom + 48, title=f"Scores of simple methods and of this task: {label}", least=520
-    )
+    for name, value, kind in lines:
+        bar = None
+        if kind == "two" and summary.interval is not None:
+            begin, end = (place(edge) for edge in summary.interval)
+            bar = tag("i", class_="whisker", style=f"left:{begin}%;width:{round(end - begin, 2)}%")
+        dot = tag("b", class_=f"spot {kind}", style=f"left:{place(value)}%", title=f"{name}: {value}")
+        own = None if kind == "muted" else "own"
+        parts += [tag("span", name, class_=own), tag("div", bar, dot, class_="track")]
+        parts.append(tag("span", score(summary.metric, value), class_=f"value {own or ''}".strip()))
+    ticks = [
+        tag("span", score(summary.metric, tick), style=f"left:{place(tick)}%") for tick in nice_ticks(low, high, most=4)
+    ]
+    parts += [tag("span"), tag("div", *ticks, class_="ticks"), tag("span")]
+    direction = "higher is better" if summary.greater_is_better else "lower is better"
+    said = f"{metric_name(summary.metric)}, {direction}{EXPLAINED.get(summary.metric, '')}"
+    return tag("div", *parts, tag("span"), tag("div", said, class_="axis-name"), class_="ladder")
 
 
 def _all_scores(material: Material) -> Html:
     scores = material.record.scores
+    several = len(material.problem.outputs) > 1
     rows = []
     for feature in material.problem.outputs:
         constant = material.problem.constants.get(feature.name, {})
         chosen = material.problem.metric_of(feature.name).name
         for metric in feature.metrics:
             values = [scores.get(split, {}).get(feature.name, {}).get(metric.name) for split in ("validation", "test")]
-            direction = "higher" if metric.greater_is_better else "lower"
-            name = tag("b", metric_name(metric.name)) if metric.name == chosen else metric_name(metric.name)
+            name = tag("b" if metric.name == chosen else "span", metric_name(metric.name))
+            note = None if metric.greater_is_better else tag("span", " lower is better", class_="soft")
             shown = [score(metric.name, value) for value in (*values, constant.get(metric.name))]
-            rows.append([text(feature.name), name, *shown, f"{direction} is better"])
-    head = ["output", "score", "validation", "test", "best constant", ""]
-    return table(head, rows, numbers=(2, 3, 4))
+            rows.append([*([text(feature.name)] if several else []), join([name, note]), *shown])
+    head = [*(["output"] if several else []), "score", "validation", "test", "best constant"]
+    return table(head, rows, numbers=range(len(head) - 3, len(head)))
 
 
 def provenance(material: Material) -> Html:

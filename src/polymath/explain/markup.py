@@ -93,6 +93,11 @@ def amount(value: float) -> str:
     return f"{value:,.0f}"
 
 
+def counted(count: int, word: str) -> str:
+    """'1 row', '2 rows'."""
+    return f"{count:,} {word}{'' if count == 1 else 's'}"
+
+
 def duration(seconds: float) -> str:
     """Seconds as people say them."""
     if seconds < 100:
@@ -107,7 +112,7 @@ def score(metric: str, value: float | None) -> str:
     """A score as it is usually said: shares as percent."""
     if value is not None and metric in SHARES:
         return f"{number(100 * value, 3)} %"
-    return number(value)
+    return number(round(value, 4) if value is not None and abs(value) < 1e-3 else value)
 
 
 SHARES = frozenset({"accuracy", "balanced_accuracy", "subset_accuracy"})
@@ -123,7 +128,7 @@ NAMES = {
     "r2": "variance explained (R²)",
     "subset_accuracy": "rows with all labels right",
     "average_precision": "average precision",
-    "skill": "skill (0 = best constant, 1 = perfect)",
+    "skill": "skill",
 }
 
 

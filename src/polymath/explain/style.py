@@ -50,16 +50,29 @@ stroke-dasharray:4 4}
 .dot.one,.bar.one{fill:var(--one)}.dot.two,.bar.two{fill:var(--two)}.dot.three,.bar.three{fill:var(--three)}
 .dot.muted,.bar.muted{fill:var(--muted)}.dot.faint{fill:var(--one);fill-opacity:.38}.bar.soft{fill:var(--one);
 fill-opacity:.3}
-.right{fill:var(--one)}.wrong{fill:var(--bad)}
+.right{fill:var(--one)}.wrong{fill:var(--bad)}.none{fill:var(--fill)}svg .over-dark{fill:var(--card);font-weight:600}
 .gene rect{fill:var(--fill);stroke:var(--rule)}.gene.port rect{fill:none;stroke:var(--one)}
 .gene.out rect{fill:var(--one);stroke:none}
 svg .gene.out text{fill:var(--paper);font-weight:600}.edge{fill:none;stroke:var(--muted);stroke-width:1.3}
+.ladder{display:grid;grid-template-columns:minmax(92px,max-content) 1fr max-content;gap:2px 18px;align-items:center;
+font-size:.9rem;font-variant-numeric:tabular-nums;padding:4px 4px 8px}
+.ladder .own{font-weight:650}.ladder .value{text-align:right}
+.track{position:relative;height:32px;background:linear-gradient(var(--rule),var(--rule)) center/100% 1px no-repeat}
+.spot{position:absolute;top:50%;width:11px;height:11px;margin:-5.5px;border-radius:50%;background:var(--muted)}
+.spot.one{background:var(--one);width:14px;height:14px;margin:-7px}
+.spot.two{background:var(--two);width:14px;height:14px;margin:-7px}
+.whisker{position:absolute;top:50%;height:12px;margin-top:-6px;border:solid var(--two);border-width:0 2px;
+background:linear-gradient(var(--two),var(--two)) center/100% 2px no-repeat}
+.ticks{position:relative;height:20px;border-top:1px solid var(--muted);color:var(--soft);font-size:.78rem}
+.ticks span{position:absolute;transform:translateX(-50%);white-space:nowrap}
+.axis-name{color:var(--soft);font-size:.8rem;text-align:center}
 .scroll{overflow-x:auto;max-width:100%}
 table{border-collapse:collapse;width:100%;font-size:.9rem;font-variant-numeric:tabular-nums}
 th{font-weight:600;text-align:left;color:var(--soft);font-size:.8rem;white-space:nowrap}
 th,td{padding:7px 14px 7px 0;border-bottom:1px solid var(--rule);vertical-align:top}
 td{overflow-wrap:break-word}
 .number{text-align:right;white-space:nowrap}
+.number+:not(.number){padding-left:14px}
 th:last-child,td:last-child{padding-right:0}
 .pill{display:inline-block;font-size:.76rem;padding:1px 8px;border-radius:99px;background:var(--fill);
 color:var(--soft);white-space:nowrap}
@@ -82,6 +95,9 @@ line-height:1.4}
 .mistake th,.mistake td{padding:3px 12px}
 .mistake div.said{padding:9px 12px 11px}
 .mistake p{margin:0}
+.mistake details{margin:0;padding:2px 12px 4px}.mistake details table{margin:0 -12px;width:calc(100% + 24px)}
+.mistake summary{font-size:.82rem}
+figure+h3,.scroll+figure{margin-top:20px}
 footer{padding:34px 20px 60px;color:var(--soft);font-size:.85rem;overflow-wrap:anywhere}
 @media (max-width:560px){header{padding-top:28px}.facts{grid-template-columns:1fr 1fr}.facts dd{font-size:1.2rem}
 section{padding:30px 0 4px}figure{padding:12px 8px 8px}.facts>div{padding:12px 14px}}

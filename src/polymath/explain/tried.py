@@ -5,7 +5,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from .chart import Chart, spread
-from .markup import Html, amount, duration, figure, join, metric_name, more, number, score, section, table, tag, text
+from .markup import (
+    SHARES,
+    Html,
+    amount,
+    duration,
+    figure,
+    join,
+    metric_name,
+    more,
+    number,
+    score,
+    section,
+    table,
+    tag,
+    text,
+)
 from .material import Material, Tried
 
 MOST_LISTED = 25
@@ -53,7 +68,7 @@ def _over_work(material: Material) -> Html | None:
         y_label=f"validation: {name}",
         size=(980.0, 320.0),
         log_x=x[1] / x[0] > 50,
-        percent=(False, score(material.summary.metric, 0.5).endswith("%")),
+        percent=(False, material.summary.metric in SHARES),
     )
     labels = {one.number: one.label for one in material.experiments}
     titles = [f"{labels.get(n, '')}: {score(material.summary.metric, value)}" for _, value, n in steps]
@@ -96,8 +111,9 @@ def _curves(material: Material) -> list[Html]:
             if series is scores
             else spread(sorted(values)[: max(2, int(0.97 * len(values)))])
         )
+        in_percent = series is scores and material.summary.metric in SHARES
         log = min(work) > 0 and max(work) / min(work) > 200
-        chart = Chart((min(work), max(work)), y, x_label="work", y_label=label, log_x=log)
+        chart = Chart((min(work), max(work)), y, x_label="work", y_label=label, log_x=log, percent=(False, in_percent))
         for one, points in drawn:
             chart.line(points, kind=looks[one.number], title=f"{one.number}: {one.label}")
         result.append(figure(chart.svg(f"Learning curves: {what}"), _legend(ranked)))
