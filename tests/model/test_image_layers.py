@@ -135,3 +135,23 @@ def test_large_images_cost_no_more_than_a_few_small_ones() -> None:
     small = encoded((3, 32, 32), first).work({"photo": pixels(3, 32, 32)})
     large = encoded((3, 320, 320), first).work({"photo": pixels(3, 320, 320)})
     assert large < 10 * small
+
+
+def test_mirrored_digits_are_other_digits_and_mirrored_blobs_are_not() -> None:
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    assert not images.mirrors_keep_meaning(digits.images[:, None].astype(np.uint8), digits.target)
+    generator = np.random.default_rng(0)
+    codes = generator.integers(0, 3, 600)
+    blobs = generator.integers(0, 100, (600, 3, 40, 31)).astype(np.uint8)
+    blobs[np.arange(600), codes] += 100
+    assert images.mirrors_keep_meaning(blobs, codes)
+    assert not images.mirrors_keep_meaning(blobs, generator.integers(0, 3, 600)), "nothing known: no claim"
+
+
+def test_flips_come_first_only_where_mirrors_keep_meaning() -> None:
+    form = pixels(1, 28, 28)
+    for mirrored in (True, False):
+        recipe = images.image_recipe(Recorder(first), form, rows=60_000, mirrored=mirrored)
+        assert recipe.augmentation.flip is mirrored and recipe.augmentation.shift == 2

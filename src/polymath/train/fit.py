@@ -18,6 +18,7 @@ from ..model.build import PathModule
 from ..problem.features.base import Feature
 from .augment import Augmenter, Mix
 from .batches import Batch, Order, Source, counter_random
+from .muon import has_bfloat16
 from .recipe import GradientRecipe
 from .rules import load_optimizer, make_optimizer, optimizer_tensors, set_learning_rate, trained
 
@@ -299,6 +300,6 @@ def autocast(precision: str, device: torch.device) -> tuple[Callable[[], context
     if device.type == "cuda" and precision != "float32":
         half = torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
         return lambda: torch.autocast("cuda", dtype=half), half is torch.float16
-    if precision == "bfloat16":
+    if precision == "bfloat16" and has_bfloat16(device):
         return lambda: torch.autocast(device.type, dtype=torch.bfloat16), False
     return contextlib.nullcontext, False

@@ -1,9 +1,9 @@
 """Muon: convolution filters change by orthogonal steps, everything else by AdamW.
 
 Jordan et al. 2024 ("Muon: an optimizer for hidden layers in neural networks"), in the form for small convolutional nets
-(airbench94_muon): filters keep their norm and each step turns them by a share of it, so the learning rate is an angle and
-needs no tuning by size. On a small net for CIFAR-10 two epochs gave 79.6 % where Nesterov momentum gave 74.0 %, at 2 %
-more time per step. We differ in what is not a filter: AdamW, so that embeddings and gates train as elsewhere.
+(airbench94_muon): filters keep their norm and each step turns them by a share of it, so the learning rate is an angle
+and needs no tuning by size. On a small net for CIFAR-10 two epochs gave 79.6 % where Nesterov momentum gave 74.0 %, at
+2 % more time per step. We differ in what is not a filter: AdamW, so that embeddings and gates train as elsewhere.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ class Muon(torch.optim.Optimizer):
 def orthogonal(matrix: Tensor) -> Tensor:
     """The matrix with its singular values brought near 1 (Newton-Schulz), in bfloat16 where the processor has it."""
     a, b, c = POLYNOMIAL
-    x = matrix.to(torch.bfloat16 if _has_bfloat16(matrix.device) else torch.float32)
+    x = matrix.to(torch.bfloat16 if has_bfloat16(matrix.device) else torch.float32)
     x = x / (x.norm() + 1e-7)
     tall = x.shape[0] > x.shape[1]
     x = x.T if tall else x
@@ -90,7 +90,8 @@ def orthogonal(matrix: Tensor) -> Tensor:
     return result
 
 
-def _has_bfloat16(device: torch.device) -> bool:
+def has_bfloat16(device: torch.device) -> bool:
+    """Whether the device multiplies in bfloat16 natively; emulation is slower than float32."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     return bool(torch.cpu._is_avx512_bf16_supported())

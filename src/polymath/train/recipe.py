@@ -31,11 +31,11 @@ class GradientRecipe(Spec):
     """Training by stochastic gradients."""
 
     method: Literal["gradient"] = "gradient"
-    rule: Literal["adamw", "sgd"] = "adamw"
-    """`sgd` has Nesterov momentum."""
+    rule: Literal["adamw", "sgd", "muon"] = "adamw"
+    """`sgd` has Nesterov momentum; `muon` turns convolution filters by an angle and leaves the rest to AdamW."""
     learning_rate: float = Field(default=1e-3, gt=0)
     momentum: float = Field(default=0.9, ge=0, lt=1)
-    """Of `sgd`; first beta of `adamw`."""
+    """Of `sgd` and `muon`; first beta of `adamw`."""
     weight_decay: float = Field(default=0.01, ge=0)
     """Not on biases, norms and other one-dimensional weights."""
     batch: int = Field(default=128, ge=1)
@@ -49,7 +49,7 @@ class GradientRecipe(Spec):
     """Largest norm of the gradient; 0 = no limit."""
     augmentation: Augmentation = Augmentation()
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    """`auto`: bfloat16 (or float16 with a scaler) on CUDA, float32 elsewhere."""
+    """`auto`: bfloat16 (or float16 with a scaler) on CUDA, float32 elsewhere; `bfloat16`: also on processors made for it."""
 
 
 Recipe = Annotated[GradientRecipe | AnyProbe, Field(discriminator="method")]

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from .muon import Muon
 from .recipe import GradientRecipe
 
 
@@ -17,6 +18,11 @@ def trained(module: nn.Module) -> list[tuple[str, nn.Parameter]]:
 
 def make_optimizer(recipe: GradientRecipe, module: nn.Module) -> torch.optim.Optimizer:
     """The recipe's optimizer. Weight decay touches no biases, norms or other one-dimensional weights."""
+    if recipe.rule == "muon":
+        parameters = [parameter for _, parameter in trained(module)]
+        return Muon(
+            parameters, lr=recipe.learning_rate, momentum=recipe.momentum, weight_decay=recipe.weight_decay
+        )
     decayed = [parameter for _, parameter in trained(module) if parameter.ndim > 1]
     others = [parameter for _, parameter in trained(module) if parameter.ndim <= 1]
     groups = [

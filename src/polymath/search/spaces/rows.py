@@ -45,6 +45,11 @@ def _linear(choose: Choose, source: str, outputs: dict[str, int]) -> tuple[list[
 
 def recipe(choose: Choose, ports: dict[str, Form], *, rows: int) -> GradientRecipe:
     """How a net over images, texts or both is trained."""
+    (_, form), *others = ports.items()
+    if not others and form.kind == "map":
+        return images.image_recipe(choose, form, rows=rows)
+    if not others and form.kind == "tokens":
+        return texts.text_recipe(choose, form, rows=rows)
     pictures = [form for form in ports.values() if form.kind == "map"]
     words = any(form.kind == "tokens" for form in ports.values())
     batch = 32 if rows < 2_000 else 64 if rows < 10_000 else 128
@@ -53,16 +58,11 @@ def recipe(choose: Choose, ports: dict[str, Form], *, rows: int) -> GradientReci
         flip=choose("recipe.flip", [False, True]) if pictures else False,
         shift=choose("recipe.shift", [max(1, side // 12), 0, max(2, side // 8)]) if pictures else 0,
         cutout=choose("recipe.cutout", [0, side // 4]) if pictures else 0,
-        mixup=choose("recipe.mixup", [0.0, 0.2]) if pictures and len(ports) == 1 else 0.0,
         drop_tokens=choose("recipe.drop_tokens", [0.1, 0.0, 0.2]) if words else 0.0,
     )
-    # Nets of convolutions alone may also be trained by plain gradients with momentum; embeddings and rows need AdamW.
-    rule = choose("recipe.rule", ["adamw", "sgd"]) if len(pictures) == len(ports) else "adamw"
-    rates, decays = ([0.1, 0.03, 0.3], [5e-4, 5e-3]) if rule == "sgd" else ([3e-3, 1e-3, 6e-3], [1e-2, 1e-3, 1e-1])
     return GradientRecipe(
-        rule=rule,
-        learning_rate=choose(f"recipe.{rule}.learning_rate", rates),
-        weight_decay=choose(f"recipe.{rule}.weight_decay", decays),
+        learning_rate=choose("recipe.learning_rate", [3e-3, 1e-3, 6e-3]),
+        weight_decay=choose("recipe.weight_decay", [1e-2, 1e-3, 1e-1]),
         batch=choose("recipe.batch", [batch, 2 * batch, batch // 2]),
         smoothing=choose("recipe.smoothing", [0.0, 0.1]),
         augmentation=augmentation,

@@ -10,6 +10,7 @@ from ...model.layers.recurrent import Recurrent
 from ...model.layers.transformer import Transformer
 from ...model.path import INPUT, Gene
 from ...problem.form import Form
+from ...train.recipe import Augmentation, GradientRecipe
 from ..choices import Choose
 
 
@@ -41,3 +42,17 @@ def encoder(choose: Choose, port: str, form: Form, *, prefix: str) -> tuple[list
         add("recurrent", Recurrent(width=width // 2, cell=cell, depth=depth, dropout=dropout))
     add("pool", PoolTokens(how=choose(f"{prefix}.pool", ["mean_max", "mean", "max", "attention"])))
     return genes, genes[-1].name
+
+
+def text_recipe(choose: Choose, form: Form, *, rows: int) -> GradientRecipe:
+    """How a net that reads texts only is trained on this many rows."""
+    batch = 32 if rows < 5_000 else 64 if rows < 50_000 else 128
+    return GradientRecipe(
+        rule="adamw",
+        learning_rate=choose("recipe.learning_rate", [2e-3, 1e-3, 4e-3]),
+        weight_decay=choose("recipe.weight_decay", [5e-2, 1e-2, 2e-1]),
+        batch=choose("recipe.batch", [batch, 2 * batch, batch // 2]),
+        smoothing=choose("recipe.smoothing", [0.0, 0.1]),
+        clip=1.0,
+        augmentation=Augmentation(drop_tokens=choose("recipe.drop_tokens", [0.1, 0.2, 0.0])),
+    )
