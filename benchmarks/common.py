@@ -7,6 +7,7 @@ cores (thread variables and CPU affinity), no GPU, no hub, order of systems rota
 from __future__ import annotations
 
 import argparse
+import contextlib
 import datetime
 import json
 import os
@@ -114,7 +115,7 @@ def settings(
 def polymath_command() -> list[str]:
     """The command line of this checkout."""
     script = Path(sys.executable).with_name("polymath")
-    return [str(script)] if script.exists() else [sys.executable, "-m", "polymath"]
+    return [str(script)] if script.exists() else [sys.executable, "-m", "polymath.app.main"]
 
 
 def cores() -> int:
@@ -201,10 +202,8 @@ def watched(words: Sequence[str], *, limit: float, folder: Path) -> Finished:
         finally:
             seconds = time.monotonic() - began
             watch.ended.set()
-            try:
+            with contextlib.suppress(ProcessLookupError):  # nothing of the session is left, as it should be
                 os.killpg(process.pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass  # nothing of the session is left, as it should be
             process.wait()
             watch.join()
     return Finished(code, seconds, watch.peak, log.read_bytes()[-4000:].decode("utf-8", "replace"))

@@ -40,7 +40,7 @@ def main() -> None:
     write_answer(
         {job.target: output},
         fitted=fitted,
-        packages=("autogluon.tabular", "lightgbm", "catboost", "xgboost", "torch"),
+        packages=("autogluon.tabular", "lightgbm", "catboost", "xgboost-cpu", "torch"),
         model_bytes=folder_bytes(folder),
         notes={"best": model.model_best, "models": len(model.model_names())},
     )

@@ -1,11 +1,13 @@
 """Polymath, through its command line only: learn on the training part, then predict the test part in a new process.
 
-options: command (list of words), ignore (columns), target_metric (name or none). The budget is Polymath's own option.
+options: command (list of words), ignore (columns). The budget is Polymath's own option. No training row is kept back for
+a test of its own (`--test-fraction 0`), as the peers keep none, and its cache of decoded data starts empty each time.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import time
 from pathlib import Path
@@ -16,7 +18,8 @@ from job import Job, folder_bytes, read_job, write_answer
 
 def call(arguments: list[str]) -> dict[str, Any]:
     """Run the command line; one JSON object comes on stdout, talk on stderr (whose end is the error when it fails)."""
-    done = subprocess.run(arguments, capture_output=True, text=True, check=False)
+    home = {"HOME": str(Path.cwd()), "XDG_CACHE_HOME": str(Path.cwd() / "cache")}
+    done = subprocess.run(arguments, env={**os.environ, **home}, capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(f"{' '.join(arguments)} ended with {done.returncode}:\n{done.stderr[-3000:]}")
     return dict(json.loads(done.stdout))
@@ -24,7 +27,7 @@ def call(arguments: list[str]) -> dict[str, Any]:
 
 def learn(job: Job, *, store: Path) -> dict[str, Any]:
     words = [*job.options["command"], "learn", job.train, "--name", "benchmark", "--store", str(store)]
-    words += ["--budget", f"{job.budget:g}s", "--seed", str(job.seed), "--json"]
+    words += ["--budget", f"{job.budget:g}s", "--seed", str(job.seed), "--json", "--test-fraction", "0"]
     words += [word for target in job.targets for word in ("--target", target)]
     words += [word for column in job.options.get("ignore", []) for word in ("--ignore", column)]
     return call(words)
