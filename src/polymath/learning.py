@@ -25,7 +25,7 @@ from .problem.sources import Rows, read
 from .predicting import HEAD, TaskRecord, load_record
 from .search import Clock, Experiment, Ledger, search
 from .search.generators import GENERATORS
-from .search.spaces.problems import ProblemPlan, Settings, methods
+from .search.spaces.problems import ProblemPlan, Settings, methods, mirrored
 from .spec import BadInput, Spec
 from .store import Store
 from .study import Study
@@ -169,6 +169,7 @@ def _search(
         seed=wishes.seed,
         methods=methods(dataset.problem, facts),
         seconds=budget,
+        mirrored=mirrored(dataset),
     )
     deadline = math.inf if budget is None else begin + budget
     study = Study(

@@ -14,8 +14,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from ...model.probes import Facts
-from ...problem.problem import Problem
+from ...problem import Dataset, Problem
 from ...spec import Spec, canonical
 from ...model.path import Path
 from ...train.job import Context, Job, Outcome, planned_work
@@ -23,6 +25,7 @@ from ...train.recipe import GradientRecipe, Recipe
 from ..choices import Answer, Offer, Recorder, Trace, first
 from ..cutters import Halving
 from ..run import Clock, Experiment, Order, Result
+from .images import mirrors_keep_meaning
 from .probes import SETTINGS
 from .rows import problem_space
 
@@ -34,7 +37,7 @@ SEGMENT_SECONDS = 40.0
 """Real time of one segment of a long training: what a kill can cost at most, near enough."""
 FULL_SHARE = 0.25
 """A full training that costs more than this share of a lane's budget makes the plan commit."""
-EXPLORE_SHARE = 0.22
+EXPLORE_SHARE = 0.15
 """Share of the budget after which a committing plan stops looking around."""
 STEADY_SHARE = 0.35
 """Share of a long training at full learning rate before it decays."""
@@ -61,6 +64,21 @@ class Settings:
     """Cheap heads and 'path', in the order in which they are tried first."""
     seconds: float | None
     """The whole time budget, for plans that do not change when a killed run goes on."""
+    mirrored: bool = False
+    """Pictures mean the same mirrored left to right."""
+
+
+def mirrored(dataset: Dataset) -> bool:
+    """Whether pictures of this dataset keep their class when mirrored; False where there is nothing to judge by."""
+    rows = dataset.training()
+    for port, form in dataset.problem.ports.items():
+        for feature in dataset.problem.outputs:
+            if form.kind == "map" and feature.averaged == "categories":
+                chosen = rows[np.unique(np.linspace(0, len(rows) - 1, min(len(rows), 4000)).astype(np.int64))]
+                targets = np.asarray(dataset.targets[feature.name][chosen])
+                chosen, targets = chosen[targets >= 0], targets[targets >= 0]
+                return len(chosen) > 50 and mirrors_keep_meaning(np.asarray(dataset.inputs[port][chosen]), targets)
+    return False
 
 
 def methods(problem: Problem, facts: Facts) -> tuple[str, ...]:
@@ -110,7 +128,9 @@ class ProblemPlan:
         recipe: Recipe
         method = fixed if fixed is not None and fixed not in self._options() else recorder("method", self._options())
         if method == "path":
-            path, recipe = problem_space(recorder, self.settings.problem, rows=self.settings.facts.rows)
+            path, recipe = problem_space(
+                recorder, self.settings.problem, rows=self.settings.facts.rows, mirrored=self.settings.mirrored
+            )
         else:
             recipe = SETTINGS[method](recorder)
         self._made[number] = (path, recipe)

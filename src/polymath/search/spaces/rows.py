@@ -18,8 +18,13 @@ ENCODERS: dict[Kind, Encoder] = {"map": images.encoder, "tokens": texts.encoder,
 """What turns a port of a form into one vector: `(choose, port, form, *, prefix) -> (genes, name of the last)`."""
 
 
-def problem_space(choose: Choose, problem: Problem, *, rows: int) -> tuple[Path, GradientRecipe]:
-    """A path from every port to every output, and how it is trained on this many training rows."""
+def problem_space(
+    choose: Choose, problem: Problem, *, rows: int, mirrored: bool = False
+) -> tuple[Path, GradientRecipe]:
+    """A path from every port to every output, and how it is trained on this many training rows.
+
+    `mirrored`: pictures mean the same mirrored left to right (`images.mirrors_keep_meaning`).
+    """
     ports = problem.ports
     if set(ports) == {ROW}:
         return tables.table_space(choose, problem, rows=rows)
@@ -36,18 +41,18 @@ def problem_space(choose: Choose, problem: Problem, *, rows: int) -> tuple[Path,
     choices = ["trunk", "linear"] if len(ports) > 1 else ["linear", "trunk"]
     make = tables.heads if choose("heads", choices) == "trunk" else _linear
     more, outputs = make(choose, vectors[0], tables.widths(problem))
-    return Path(genes=(*genes, *more), outputs=outputs), recipe(choose, ports, rows=rows)
+    return Path(genes=(*genes, *more), outputs=outputs), recipe(choose, ports, rows=rows, mirrored=mirrored)
 
 
 def _linear(choose: Choose, source: str, outputs: dict[str, int]) -> tuple[list[Gene], dict[str, str]]:
     return tables.linear_heads(source, outputs)
 
 
-def recipe(choose: Choose, ports: dict[str, Form], *, rows: int) -> GradientRecipe:
+def recipe(choose: Choose, ports: dict[str, Form], *, rows: int, mirrored: bool = False) -> GradientRecipe:
     """How a net over images, texts or both is trained."""
     (_, form), *others = ports.items()
     if not others and form.kind == "map":
-        return images.image_recipe(choose, form, rows=rows)
+        return images.image_recipe(choose, form, rows=rows, mirrored=mirrored)
     if not others and form.kind == "tokens":
         return texts.text_recipe(choose, form, rows=rows)
     pictures = [form for form in ports.values() if form.kind == "map"]
@@ -55,7 +60,7 @@ def recipe(choose: Choose, ports: dict[str, Form], *, rows: int) -> GradientReci
     batch = 32 if rows < 2_000 else 64 if rows < 10_000 else 128
     side = max((max(form.size) for form in pictures), default=0)
     augmentation = Augmentation(
-        flip=choose("recipe.flip", [False, True]) if pictures else False,
+        flip=choose("recipe.flip", [True, False] if mirrored else [False, True]) if pictures else False,
         shift=choose("recipe.shift", [max(1, side // 12), 0, max(2, side // 8)]) if pictures else 0,
         cutout=choose("recipe.cutout", [0, side // 4]) if pictures else 0,
         drop_tokens=choose("recipe.drop_tokens", [0.1, 0.0, 0.2]) if words else 0.0,
