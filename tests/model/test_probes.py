@@ -289,7 +289,8 @@ def test_a_head_on_a_stored_path(digits):
     fitted = LinearProbe().fit(replace(digits, path=prefix))
     assert fitted.path.genes[0] == prefix.genes[0]
     feature = digits.outputs["y"]
-    assert feature.scores(predictions(fitted.path, digits)["y"], digits.targets["y"][digits.validation])["accuracy"] > 0.95
+    raw, target = predictions(fitted.path, digits)["y"], digits.targets["y"][digits.validation]
+    assert feature.scores(raw, target)["accuracy"] > 0.95
 
 
 def test_an_unseen_class_stays_possible():

@@ -94,7 +94,7 @@ class Order:
         self._permuted = rows
 
     def __call__(self, step: int) -> np.ndarray:
-        """Rows of the batch of this step. The remainder of an epoch that fills no batch is left out, another each time."""
+        """Rows of the batch of this step. An epoch's remainder that fills no batch is left out, another each time."""
         epoch, place = divmod(step, self.steps_per_epoch)
         if epoch != self._epoch:
             self._permuted = self._rows[counter_random(self._seed, epoch).permutation(len(self._rows))]

@@ -26,7 +26,7 @@ class Job(Spec):
     """Learning rate at this rung's begin and end as a share of the recipe's, linear in the rung's progress in between.
 
     (1, 1) goes on at full rate and is judged by the moving average of the weights. A decay to 0 may span several rungs,
-    (1, 0.5) then (0.5, 0), so that a kill during a long training costs one of them. (1, 0) in a first rung is a one-cycle.
+    (1, 0.5) then (0.5, 0), so that a kill during a long training costs one of them. (1, 0) in a first rung: one-cycle.
     """
     checkpoint: str | None = None
     """Address of the state to go on from."""
@@ -63,7 +63,7 @@ class Outcome(Spec):
     reason: str = ""
     score: float | None = None
     """Higher is better; None when it failed."""
-    scores: dict[str, dict[str, float]] = {}
+    scores: dict[str, dict[str, float]] = Field(default_factory=dict)
     """Output -> metric -> value over the validation rows of all folds."""
     work: float = 0.0
     """Work of the experiment so far, in giga multiply-adds, all folds together."""
@@ -72,7 +72,8 @@ class Outcome(Spec):
     checkpoint: str | None = None
     """Address of the state from which the next rung goes on."""
     predictions: str | None = None
-    """Address of the out-of-fold raw predictions: one tensor per output [N, W] under `output/NAME`, and `rows` [N] (indices into the Dataset)."""
+    """Address of the out-of-fold raw predictions: per output [N, W] under `output/NAME`, and `rows` [N], indices into
+    the Dataset."""
     parameters: int = 0
     paths: tuple[Path, ...] = ()
     """One complete path with weight addresses per fold; empty for a probe that may not be published."""

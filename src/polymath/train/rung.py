@@ -23,10 +23,13 @@ from . import fit
 from .augment import Augmenter
 from .batches import Order, Source, evaluation_size, sample
 from .job import Context, Job, Outcome, Point
+from .norms import refresh
 from .recipe import GradientRecipe
 
 PREPARE_ROWS = 4096
 """Training rows shown to fresh layers (bin edges, medians, whitening)."""
+NORM_ROWS = 2048
+"""Training rows on which averaged weights measure their batch norms."""
 FOR_ENDING = 0.03
 """Share of a job's seconds kept back for storing and scoring what was trained."""
 
@@ -48,7 +51,7 @@ def request(job: Job, context: Context) -> str:
 
 
 def run(job: Job, context: Context) -> Outcome:
-    """Run one rung. An experiment that dies (not finite, out of memory) gives `ok=False`; it raises only for our mistakes."""
+    """Run one rung. An experiment that dies (diverged, out of memory) gives `ok=False`; only our mistakes raise."""
     started = time.monotonic()
     before = torch.get_num_threads()
     torch.set_num_threads(context.threads)
@@ -211,6 +214,9 @@ def _gradient(rung: _Rung, place: int, fold: int) -> None:
     fit.train(training, recipe, plan, source=source, order=order, augmenter=augmenter, outputs=rung.outputs)
 
     with fit.averaged(training, use=job.rate[1] > 0) as module:
+        if job.rate[1] > 0 and recipe.ema > 0:
+            some = sample(training_rows, size=NORM_ROWS, seed=seed + 1)
+            refresh(module, (batch.inputs for batch in source.chunks(some, size=256)))
         predictions = fit.predict(module, source, validation_rows, size=evaluation_size(macs))
         rung.keep(predictions, validation_rows)
         rung.paths.append(with_weights(job.path, module, rung.store))
@@ -230,7 +236,7 @@ def _training(rung: _Rung, place: int, seed: int, *, source_shown: Mapping[str, 
     path, recipe = rung.job.path, rung.job.recipe
     assert path is not None and isinstance(recipe, GradientRecipe)
     module = build(path, dict(rung.dataset.problem.ports), fetch=rung.fetch, seed=seed)
-    module = module.to(device, memory_format=torch.channels_last)
+    module = module.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     if rung.job.checkpoint is None:
         module.prepare(source_shown)
         return fit.start(module, recipe)

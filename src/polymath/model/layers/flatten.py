@@ -24,11 +24,12 @@ class Flatten(Layer):
 
     def build(self, *inputs: Form) -> nn.Module:
         (given,) = self.take(inputs, "map")
-        return _Flatten(tuple(min(size, self.side) for size in given.size))
+        height, width = (min(size, self.side) for size in given.size)
+        return _Flatten((height, width))
 
 
 class _Flatten(nn.Module):
-    def __init__(self, size: tuple[int, ...]) -> None:
+    def __init__(self, size: tuple[int, int]) -> None:
         super().__init__()
         self._size = size
 

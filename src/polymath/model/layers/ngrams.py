@@ -20,7 +20,7 @@ MOST_INPUTS = 8
 
 
 class Ngrams(Layer):
-    """Token ids [B, T], one or more inputs -> vector [B, width]: sublinear tf-idf of n-grams, normalised, times weights."""
+    """Token ids [B, T], one or more inputs -> vector [B, width]: sublinear tf-idf of n-grams times weights."""
 
     kind: Literal["ngrams"] = "ngrams"
     num_inputs: ClassVar[int | None] = None

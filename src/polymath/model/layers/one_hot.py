@@ -1,4 +1,4 @@
-"""A row as a linear model wants it: standardised numbers, a flag per number for missing, every category code a column."""
+"""A row as a linear model wants it: standardised numbers, flags for missing ones, every category code a column."""
 
 from __future__ import annotations
 

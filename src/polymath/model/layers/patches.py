@@ -15,12 +15,13 @@ from ...problem.form import Form, vector
 from .base import Layer
 
 CONTRAST = 10.0
-"""Added to a patch's variance (in grey levels squared), so that flat patches are not blown up (Coates, Lee & Ng 2011)."""
+"""Added to a patch's variance (in grey levels squared), so that flat patches stay small (Coates, Lee & Ng 2011)."""
 
 
 class Patches(Layer):
-    """Map in 0..255 -> vector [B, 2 x filters x cells²] (Coates & Ng 2011): each patch less its mean over its deviation,
-    filters that include the whitening, soft threshold of both signs, sums over cells x cells regions, standardised.
+    """Map in 0..255 -> vector [B, 2 x filters x cells²] (Coates & Ng 2011): each patch less its mean over its
+    deviation, filters that include the whitening, soft threshold of both signs, sums over cells x cells regions,
+    standardised.
     """
 
     kind: Literal["patches"] = "patches"

@@ -73,7 +73,7 @@ class _Trees(nn.Module):
         self.register_buffer("child", torch.stack([itself, itself], 1))  # [N, 2]: right, left
         self.register_buffer("missing_left", torch.zeros(nodes, dtype=torch.bool))
         self.register_buffer("bitset", torch.full((nodes,), -1, dtype=torch.int32))  # -1 = a split by threshold
-        self.register_buffer("bitsets", torch.zeros(layer.num_bitsets, 32, dtype=torch.uint8))  # bit c % 8 of byte c / 8
+        self.register_buffer("bitsets", torch.zeros(layer.num_bitsets, 32, dtype=torch.uint8))  # 256 bits
         self.register_buffer("value", torch.zeros(nodes, layer.width if layer.vector_leaves else 1))
         self.register_buffer("root", torch.zeros(trees, dtype=torch.int32))
         self.register_buffer("output", torch.zeros(trees, dtype=torch.int32))

@@ -40,7 +40,8 @@ class Goal:
 
     def rows(self, rows: np.ndarray) -> np.ndarray:
         """Those of `rows` whose target is known."""
-        return rows[self.known[rows]]
+        chosen: np.ndarray = rows[self.known[rows]]
+        return chosen
 
 
 def goals(outputs: Mapping[str, Feature], targets: Mapping[str, np.ndarray]) -> list[Goal]:

@@ -114,7 +114,8 @@ def floor32(thresholds: np.ndarray) -> np.ndarray:
     return np.where(narrow.astype(np.float64) > wide, np.nextafter(narrow, np.float32(-np.inf)), narrow)
 
 
-def as_layer(trees: Sequence[Tree], base: np.ndarray, *, vector_leaves: bool = False, link: str = "none") -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+def as_layer(trees: Sequence[Tree], base: np.ndarray, *, vector_leaves: bool = False,
+             link: str = "none") -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """Description and tensors of the `trees` layer that computes `base` plus these trees."""
     sizes = np.array([len(tree.column) for tree in trees])
     starts = np.concatenate([[0], np.cumsum(sizes)[:-1]]).astype(np.int64)

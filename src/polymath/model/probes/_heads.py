@@ -15,7 +15,7 @@ from .base import Material
 
 def fit_heads(material: Material, training: Matrix, validation: Matrix, *, strengths: Sequence[float],
               max_iterations: int, tolerance: float = 1e-5) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Output -> weight [D, W] and bias [W] of its raw prediction. The rows of the features are the material's, in order."""
+    """Output -> weight [D, W] and bias [W] of its raw prediction. The features' rows are the material's, in order."""
     found = {}
     starts = start_values(material)
     for output, feature in material.outputs.items():
@@ -37,7 +37,8 @@ def _as_columns(
     if feature.averaged == "categories":
         codes, width = target.reshape(-1).astype(np.int64), feature.head_width
         if width == 2:  # one column does for two classes
-            return "sigmoid", np.where(codes < 0, np.nan, codes)[:, None].astype(np.float32), constant[1:] - constant[:1]
+            yes = np.where(codes < 0, np.nan, codes)[:, None].astype(np.float32)
+            return "sigmoid", yes, constant[1:] - constant[:1]
         hot = np.zeros((len(codes), width), np.float32)
         hot[np.arange(len(codes)), np.maximum(codes, 0)] = 1.0
         hot[codes < 0] = np.nan

@@ -1,8 +1,8 @@
 """Linear heads by whole-batch optimisation: softmax and sigmoid by L-BFGS, least squares by factorisation or gradients.
 
-Axes: N rows, D features, K columns fitted together. Features are dense float32 or scipy CSR; strengths are L2 penalties per
-row. Strengths are tried from strong to weak, each starting where the last ended; the validation rows choose, and the first
-that makes them worse ends the search.
+Axes: N rows, D features, K columns fitted together. Features are dense float32 or scipy CSR; strengths are L2 penalties
+per row. Strengths are tried from strong to weak, each starting where the last ended; validation rows choose, and the
+first that makes them worse ends the search.
 """
 
 from __future__ import annotations
@@ -88,7 +88,8 @@ def _logistic(fold: Fold, kind: str, *, bias: np.ndarray, strengths: Sequence[fl
 
 
 def _scores(features: Matrix, point: np.ndarray) -> np.ndarray:
-    return np.asarray(features @ point[:-1]) + point[-1]
+    scores: np.ndarray = np.asarray(features @ point[:-1]) + point[-1]
+    return scores
 
 
 def _validation_loss(fold: Fold, point: np.ndarray, link: Callable[..., tuple[float, np.ndarray]]) -> float:
@@ -177,7 +178,7 @@ def _least_squares(fold: Fold, kind: str, *, bias: np.ndarray, strengths: Sequen
                            tolerance=tolerance))
         if deadline is not None and time.monotonic() > deadline and column + 1 < len(bias):
             rest = len(bias) - column - 1
-            heads += [Head(np.zeros(fold.training.shape[1], np.float32), np.float32(b), 0.0) for b in bias[-rest:]]
+            heads += [Head(np.zeros(fold.training.shape[1], np.float32), np.asarray(b), 0.0) for b in bias[-rest:]]
             break
     return Head(np.stack([h.weight for h in heads], 1), np.array([h.bias for h in heads], np.float32),
                 float(np.mean([h.loss for h in heads])))

@@ -1,7 +1,7 @@
 """What every cheap head can do: fit on one fold of a dataset within seconds and give an ordinary path with weights.
 
-A probe is its own recipe: a spec whose fields are its settings. It fits with scikit-learn or linear algebra; what is kept
-are tensors of our own layers, so a probe is stored, served and exported like any other path.
+A probe is its own recipe: a spec whose fields are its settings. It fits with scikit-learn or linear algebra; what is
+kept are tensors of our own layers, so a probe is stored, served and exported like any other path.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ from .linear import flat_width, raw_features
 
 
 class NearestProbe(Probe):
-    """Votes of the nearest training rows among standardised columns or pixels. Gives no path: it would hold training rows."""
+    """Votes of the nearest training rows among standardised columns or pixels. No path: it would hold training rows."""
 
     method: Literal["nearest"] = "nearest"
     neighbours: tuple[int, ...] = Field(default=(1, 5, 15), min_length=1)
@@ -80,7 +80,7 @@ class NearestProbe(Probe):
 
 
 def main_directions(centred: np.ndarray, width: int, random: np.random.Generator) -> np.ndarray:
-    """Directions [D, width] of largest variance, by random projection (Halko, Martinsson & Tropp 2011, algorithm 4.4)."""
+    """Directions [D, width] of largest variance (randomised, Halko, Martinsson & Tropp 2011, alg. 4.4)."""
     basis = centred @ random.normal(size=(centred.shape[1], width + 10)).astype(np.float32)
     for _ in range(2):
         basis = centred @ (centred.T @ np.linalg.qr(basis)[0])
@@ -94,17 +94,19 @@ def _dense(features: Any) -> np.ndarray:
 
 
 def _votes(feature: Feature, target: np.ndarray, start: np.ndarray) -> np.ndarray:
-    """Raw predictions [N, W] from the targets [N, K, ...] of the neighbours; the constant counts as one more neighbour."""
+    """Raw predictions [N, W] from the targets [N, K, ...] of the neighbours; the constant is one more neighbour."""
     if feature.averaged == "categories":
         codes = target.reshape(target.shape[0], target.shape[1])
         votes = np.stack([(codes == c).sum(axis=1) for c in range(feature.head_width)], 1) + softmax(start)
-        return np.log(votes / votes.sum(axis=1, keepdims=True)).astype(np.float32)
+        return np.asarray(np.log(votes / votes.sum(axis=1, keepdims=True)), dtype=np.float32)
     values = target.reshape(*target.shape[:2], -1).astype(np.float64)
     known = np.isfinite(values) & ((values <= 1) if feature.averaged == "labels" else True)
     sums, counts = np.where(known, values, 0.0).sum(axis=1), known.sum(axis=1)
     if feature.averaged == "labels":
-        return logit((sums + expit(start)) / (counts + 1)).astype(np.float32)
-    return np.where(counts > 0, sums / np.maximum(counts, 1), start).astype(np.float32)
+        result = logit((sums + expit(start)) / (counts + 1))
+    else:
+        result = np.where(counts > 0, sums / np.maximum(counts, 1), start)
+    return np.asarray(result, dtype=np.float32)
 
 
 def _loss(feature: Feature, prediction: np.ndarray, target: np.ndarray) -> float:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Literal, NamedTuple
+from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
@@ -81,7 +82,8 @@ class NgramsProbe(Probe):
         return Entries(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
 
 
-class Entries(NamedTuple):
+@dataclass(frozen=True)
+class Entries:
     """The different n-grams of all texts: which text, which key, how often; ordered by text and key."""
 
     text: np.ndarray

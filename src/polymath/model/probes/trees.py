@@ -44,7 +44,8 @@ class TreesProbe(Probe):
         columns = facts.ports["row"].width if "row" in facts.ports else 1
         depth = max(self.max_leaf_nodes - 1, 1).bit_length()
         passes = depth * (1 + columns * self.max_features)
-        return 1e-9 * self.max_iter * max(facts.width, 1) * (facts.training_rows * passes + 256 * columns * self.max_leaf_nodes)
+        histograms = 256 * columns * self.max_leaf_nodes
+        return 1e-9 * self.max_iter * max(facts.width, 1) * (facts.training_rows * passes + histograms)
 
     def fit(self, material: Material) -> Fitted:
         form = material.ports["row"]
