@@ -219,7 +219,9 @@ add("one class", file("t.csv", changed({i: f"{NUMBERS[i]},2,red" for i in range(
 add("one number", file("t.csv", changed({i: f"{NUMBERS[i]},{i},7" for i in range(1, 41)})), "column 'y'.*same value")
 add(
     "target is infinite once",
-    file("t.csv", "x,y\n" + "".join(f"{a},{b}\n" for a, b in zip(NUMBERS[:60], NUMBERS[60:120])) + "1,inf\n"),
+    file(
+        "t.csv", "x,y\n" + "".join(f"{a},{b}\n" for a, b in zip(NUMBERS[:60], NUMBERS[60:120], strict=True)) + "1,inf\n"
+    ),
     unused=1,
 )
 add(
@@ -409,7 +411,8 @@ def animation(form):
 for name, mode in {
     "grey.png": "L", "one bit.png": "1", "palette.png": "P", "alpha.png": "RGBA", "grey alpha.png": "LA",
     "16 bit.png": "I;16", "16 bit.tif": "I;16", "32 bit.tif": "I", "float.tif": "F", "cmyk.jpg": "CMYK",
-    "cmyk.tif": "CMYK", "lab.tif": "LAB", "x.webp": "RGB", "x.bmp": "RGB", "x.gif": "P", "x.ppm": "RGB", "x.ico": "RGBA",
+    "cmyk.tif": "CMYK", "lab.tif": "LAB", "x.webp": "RGB", "x.bmp": "RGB", "x.gif": "P", "x.ppm": "RGB",
+    "x.ico": "RGBA",
 }.items():  # fmt: skip
     add(f"image {name}", strange(name, saved(mode, size=(16, 16))))
 for name, form in {"x.gif": "GIF", "x.webp": "WEBP", "x.tif": "TIFF", "x.png": "PNG"}.items():
@@ -418,7 +421,8 @@ for name, size in {"dot": (1, 1), "line": (3_000, 1), "pole": (1, 3_000)}.items(
     add(f"image {name}", strange("x.png", saved("RGB", size=size)))
 PNG = healthy_png()
 for name, content in {
-    "zero bytes": b"", "noise": NOISE, "head only": PNG[:8], "header chunk only": PNG[:33], "half": PNG[: len(PNG) // 2],
+    "zero bytes": b"", "noise": NOISE, "head only": PNG[:8], "header chunk only": PNG[:33],
+    "half": PNG[: len(PNG) // 2],
     "text": b"hello", "html": b"<html>404</html>", "bomb": bomb(60_000, 60_000), "wide bomb": bomb(2**31 - 1, 1),
     "13,000 squared": bomb(13_000, 13_000), "no pixels": bomb(0, 0),
     "wrong checksum": PNG[:45] + bytes([PNG[45] ^ 255]) + PNG[46:],

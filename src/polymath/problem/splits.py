@@ -172,7 +172,8 @@ def strata_of(table: pa.Table, outputs: Sequence[Feature]) -> np.ndarray:
     known = np.isfinite(values)
     if not known.any():
         return np.zeros(table.num_rows, dtype=np.int64)
-    edges = np.unique(np.quantile(values[known], np.linspace(0, 1, BINS + 1)[1:-1]))
+    bins = max(1, min(BINS, int(known.sum()) // FOLDS))  # fewer than a row per fold and bin, and all get one fold
+    edges = np.unique(np.quantile(values[known], np.linspace(0, 1, bins + 1)[1:-1]))
     return np.where(known, np.searchsorted(edges, values, side="right"), -1)
 
 

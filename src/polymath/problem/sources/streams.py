@@ -90,8 +90,9 @@ def sample(path: Path) -> bytes:
 
 
 def find_encoding(path: Path) -> str:
-    """Encoding of a text file: 'utf-8', 'utf-8-damaged', 'utf-16' or 'utf-32' (marked), 'utf-16-le', 'utf-16-be', 'latin-1'.
+    """Encoding of a text file.
 
+    One of 'utf-8', 'utf-8-damaged', 'utf-16' and 'utf-32' (with their marks), 'utf-16-le', 'utf-16-be', 'latin-1'.
     'utf-8-damaged' is UTF-8 with some bytes that are not; read it with errors replaced. Reads the file once.
     """
     head = sample(path)
