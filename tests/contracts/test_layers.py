@@ -48,8 +48,16 @@ EXAMPLES: dict[str, list[tuple[dict[str, object], tuple[Form, ...]]]] = {
         ({"width": 3, "members": 4, "hidden": 8}, (NUMBERS,)),
         ({"width": 1, "members": 1, "blocks": 1}, (NUMBERS,)),
     ],
+    "ngrams": [
+        ({"width": 2, "longest": 2, "num_ngrams": 30}, (IDS,)),
+        ({"width": 1, "longest": 3, "num_ngrams": 5}, (IDS, IDS)),
+    ],
     "one_hot": [({}, (ROW,)), ({}, (NUMBERS,)), ({}, (CODES,))],
     "part": [({"start": 1, "width": 2}, (NUMBERS,))],
+    "patches": [
+        ({"filters": 3, "side": 3}, (PICTURE,)),
+        ({"filters": 2, "side": 2, "cells": 1, "size": 4}, (PICTURE,)),
+    ],
     "periodic": [({}, (ROW,)), ({"waves": 3, "width": 2}, (NUMBERS,)), ({}, (CODES,))],
     "piecewise": [({}, (ROW,)), ({"bins": 2, "width": 1}, (NUMBERS,)), ({}, (CODES,))],
     "pixels": [({}, (PICTURE,)), ({}, (pixels(1, 1, 1),))],
