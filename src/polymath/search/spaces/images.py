@@ -73,7 +73,7 @@ def image_recipe(choose: Choose, form: Form, *, rows: int, mirrored: bool = Fals
         mixup=choose("recipe.mixup", [0.0, 0.2]),
     )
     rule = choose("recipe.rule", ["muon", "adamw", "sgd"])
-    rates = {"muon": [0.24, 0.12, 0.06], "adamw": [4e-3, 2e-3, 1e-3], "sgd": [0.2, 0.1, 0.4]}
+    rates = {"muon": [0.12, 0.06, 0.24], "adamw": [4e-3, 2e-3, 1e-3], "sgd": [0.2, 0.1, 0.4]}
     decays = {"muon": [1e-2, 1e-1], "adamw": [5e-2, 1e-2], "sgd": [5e-4, 2e-3]}
     return GradientRecipe(
         rule=rule,
