@@ -27,13 +27,13 @@ DOORS: dict[str, set[str]] = {
     "explain": {"spec", "problem", "model", "store"},
     # These compose the rooms above; the first two stay light, for they run where nothing is trained.
     "predicting": {"spec", "problem", "model", "store", "engine"},
-    "evaluating": {"spec", "problem", "model", "store", "engine", "predicting"},
+    "evaluating": {"spec", "problem", "model", "store", "engine", "search", "predicting"},  # search: the ledger
     "learning": {*WHAT_IS_LEARNED_WITH, "predicting", "evaluating"},
     # These are what a user touches: the classes, scikit-learn's form of them, the names, the command line.
-    "knowledge": {"spec", "problem", "store", "predicting", "evaluating", "learning", "deploy", "explain"},
-    "estimators": {"spec", "problem", "knowledge"},
+    "knowledge": {"spec", "problem", "search", "store", "predicting", "evaluating", "learning", "deploy", "explain"},
+    "estimators": {"spec", "problem", "store", "knowledge"},
     "polymath": {"spec", "knowledge", "estimators"},
-    "app": {"spec", "polymath", "knowledge", "predicting", "evaluating", "learning", "deploy", "explain"},
+    "app": {"spec", "problem", "search", "polymath", "knowledge", "predicting", "evaluating", "learning", "deploy", "explain"},
     "__main__": {"app"},
     "testing": {*WHAT_IS_LEARNED_WITH, "predicting", "evaluating", "learning", "knowledge", "deploy", "explain"},
 }

@@ -12,11 +12,10 @@ from . import output, terminal
 from .terminal import duration, number
 
 if TYPE_CHECKING:
-    from ..learning import Wishes
+    from ..learning import Study, Wishes
     from ..problem import Dataset, Rows
     from ..problem.inference import Inference
     from ..search import Clock, Experiment
-    from ..study import Study
 
 QUIET_SECONDS = 5.0
 """Without a terminal: at most one line in this time, except for a new best."""

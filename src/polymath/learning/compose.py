@@ -17,20 +17,20 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from pydantic import Field
 
-from .engine import Engine, FirstInLine, InLine, Processes, pick_device
-from .problem import Dataset, Ignored, Problem, Split, near_duplicates
-from .problem import splits as rowsplits
-from .problem.inference import Inference, infer
-from .problem.sources import Rows, read
-from .predicting import HEAD, TaskRecord, load_record
-from .search import Clock, Experiment, Ledger, search
-from .search.generators import GENERATORS
-from .search.spaces.problems import ProblemPlan, Settings, methods, mirrored
-from .spec import BadInput, Spec
-from .store import Store
+from ..engine import Engine, FirstInLine, InLine, Processes, pick_device
+from ..problem import Dataset, Ignored, Problem, Split, near_duplicates
+from ..problem import splits as rowsplits
+from ..problem.inference import Inference, infer
+from ..problem.sources import Rows, read
+from ..predicting import HEAD, TaskRecord, load_record
+from ..search import Clock, Experiment, Ledger, search
+from ..search.generators import GENERATORS
+from ..search.spaces.problems import ProblemPlan, Settings, methods, mirrored
+from ..spec import BadInput, Spec
+from ..store import Store
 from .study import Study
-from .train import Context, Facts
-from .train.rung import run_json
+from ..train import Context, Facts
+from ..train.rung import run_json
 
 DEFAULT_BUDGET = 600.0
 """Ten minutes: enough for most tables, and short enough to wait for."""

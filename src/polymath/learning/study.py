@@ -10,14 +10,14 @@ from typing import Any, Literal
 
 import numpy as np
 
-from .model.combine import Member, merge, select
-from .model.layers.scale import Scale
-from .model.path import Gene, Path
-from .predicting import HEAD, KIND, Summary, TaskRecord, forward
-from .problem import Dataset
-from .search import Experiment
-from .spec import canonical, plain, sha256
-from .store import Store
+from ..model.combine import Member, merge, select
+from ..model.layers.scale import Scale
+from ..model.path import Gene, Path
+from ..predicting import HEAD, KIND, Summary, TaskRecord, forward
+from ..problem import Dataset
+from ..search import Experiment
+from ..spec import canonical, plain, sha256
+from ..store import Store
 
 PUBLISH_EVERY_SECONDS = 4.0
 """Between two publications while learning; the first one is immediate."""
@@ -238,7 +238,7 @@ class Study:
 
     def _test(self, path: Path) -> tuple[_Judged, tuple[float, float] | None]:
         """Answers and scores on the test rows, looked at once, and the 95 % interval of the shown score by bootstrap over rows."""
-        from .model.build import build
+        from ..model.build import build
 
         rows = self.dataset.test
         module = build(path, self.dataset.problem.ports, fetch=self.scratch.get_tensors).eval()

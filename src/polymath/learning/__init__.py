@@ -1,0 +1,6 @@
+"""Learn: composes the rooms. `compose` goes from data to a search; `study` keeps the best of it and publishes it."""
+
+from .compose import Listener, Silent, Wishes, learn
+from .study import Study
+
+__all__ = ["Listener", "Silent", "Study", "Wishes", "learn"]
