@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -145,7 +145,8 @@ def rate(progress: float, recipe: GradientRecipe, plan: Plan) -> float:
     """Share of the recipe's learning rate at this progress (0..1) of the rung.
 
     From the plan's begin to its end linearly, after a warm-up where no rung came before. Down to 0 in one rung it is a
-    one-cycle (Smith & Topin 2017, arXiv 1708.07120); level and then down, 'warm up, stay, decay' (Hu et al. 2024, 2404.06395).
+    one-cycle (Smith & Topin 2017, arXiv 1708.07120); level and then down, 'warm up, stay, decay' (Hu et al. 2024,
+    arXiv 2404.06395).
     """
     warm = recipe.warmup if plan.first else 0.0
     if progress < warm:
@@ -155,7 +156,7 @@ def rate(progress: float, recipe: GradientRecipe, plan: Plan) -> float:
 
 
 def update_average(training: Training, horizon: float) -> None:
-    """Pull the moving average towards the weights; its memory is `horizon` times the steps so far, so it needs no tuning."""
+    """Pull the moving average towards the weights; its memory is `horizon` times the steps so far."""
     weight = AVERAGE_EVERY / (horizon * training.step + AVERAGE_EVERY)
     live = training.module.state_dict()
     names = [name for name, tensor in training.average.items() if tensor.is_floating_point()]
@@ -167,7 +168,7 @@ def update_average(training: Training, horizon: float) -> None:
 
 
 @contextlib.contextmanager
-def averaged(training: Training, *, use: bool):  # type: ignore[no-untyped-def]
+def averaged(training: Training, *, use: bool) -> Iterator[PathModule]:
     """Within this, the module holds its moving average (if `use` and there is one)."""
     if not use or not training.average or training.step < AVERAGE_EVERY:
         yield training.module
@@ -219,7 +220,7 @@ def _losses(feature: Feature, prediction: Tensor, target: Tensor, smoothing: flo
 
 
 def seed_noise(seed: int, *, device: torch.device) -> None:
-    """Seed the generators that dropout draws from. `torch.manual_seed` formats a stack trace each time: 1 ms per step."""
+    """Seed the generators that dropout draws from. `torch.manual_seed` formats a stack trace: 1 ms per step."""
     torch.default_generator.manual_seed(seed)
     if device.type == "cuda":
         torch.cuda.default_generators[device.index or 0].manual_seed(seed)
@@ -240,7 +241,9 @@ def _copy(training: Training) -> dict[str, Tensor]:
 class _Loop:
     """One step and the watch over its loss."""
 
-    def __init__(self, training: Training, recipe: GradientRecipe, plan: Plan, *, outputs: Mapping[str, Feature]) -> None:
+    def __init__(
+        self, training: Training, recipe: GradientRecipe, plan: Plan, *, outputs: Mapping[str, Feature]
+    ) -> None:
         self._training, self._recipe, self._plan, self._outputs = training, recipe, plan, outputs
         self._parameters = [parameter for _, parameter in trained(training.module)]
         device = self._parameters[0].device
@@ -281,7 +284,7 @@ class _Loop:
         self._clear()
 
     def setback(self, good: Mapping[str, Tensor]) -> None:
-        """Back to the last good weights with half the learning rate. Raises Diverged when that was tried often enough."""
+        """Back to the last good weights with half the learning rate. Raises Diverged when tried often enough."""
         if self._setbacks >= SETBACKS:
             raise Diverged("diverged: the loss is not finite, even with a quarter of the learning rate")
         self._setbacks += 1
@@ -295,7 +298,9 @@ class _Loop:
         self._last_point = self._training.step
 
 
-def autocast(precision: str, device: torch.device) -> tuple[Callable[[], contextlib.AbstractContextManager[object]], bool]:
+def autocast(
+    precision: str, device: torch.device
+) -> tuple[Callable[[], contextlib.AbstractContextManager[object]], bool]:
     """The context for forward passes of this precision, and whether gradients must be scaled."""
     if device.type == "cuda" and precision != "float32":
         half = torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16

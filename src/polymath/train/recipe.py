@@ -44,12 +44,12 @@ class GradientRecipe(Spec):
     warmup: float = Field(default=0.1, ge=0, le=1)
     """Share of the first rung's work over which the learning rate rises from 0."""
     ema: float = Field(default=0.1, ge=0, le=1)
-    """Horizon of the moving average of the weights, as a share of the steps so far; rungs that go on are judged by it. 0 = none."""
+    """Horizon of the weights' moving average, as a share of the steps so far; 0 = none. Judges rungs that go on."""
     clip: float = Field(default=0.0, ge=0)
     """Largest norm of the gradient; 0 = no limit."""
     augmentation: Augmentation = Augmentation()
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    """`auto`: bfloat16 (or float16 with a scaler) on CUDA, float32 elsewhere; `bfloat16`: also on processors made for it."""
+    """`auto`: bfloat16 (or float16 with a scaler) on CUDA, else float32; `bfloat16`: also on processors made for it."""
 
 
 Recipe = Annotated[GradientRecipe | AnyProbe, Field(discriminator="method")]
@@ -57,7 +57,8 @@ Recipe = Annotated[GradientRecipe | AnyProbe, Field(discriminator="method")]
 
 def parse_recipe(description: dict[str, Any]) -> GradientRecipe | Probe:
     """A recipe from its JSON description, chosen by `method`. Raises ValueError for one that is not known."""
-    return _ADAPTER.validate_python(description)
+    recipe: GradientRecipe | Probe = _ADAPTER.validate_python(description)
+    return recipe
 
 
 _ADAPTER: TypeAdapter[Any] = TypeAdapter(Recipe)

@@ -54,7 +54,7 @@ def optimizer_tensors(optimizer: torch.optim.Optimizer, module: nn.Module) -> di
 
 
 def load_optimizer(optimizer: torch.optim.Optimizer, module: nn.Module, tensors: Mapping[str, Tensor]) -> None:
-    """Take over what `optimizer_tensors` gave. Moments get the memory layout of their parameter, as when made by a step."""
+    """Take over what `optimizer_tensors` gave. Moments get the memory layout of their parameter, as a step makes."""
     parameters = dict(trained(module))
     optimizer.state.clear()
     for full, value in tensors.items():
