@@ -155,14 +155,17 @@ def shrunk(x_BCHW: Tensor, *, progress: float, halve: bool) -> Tensor:
     return layout(functional.interpolate(x_BCHW, size=(size, size), mode="bilinear", antialias=True))
 
 
+def follow(average: Tensor, live: Tensor, updates: Tensor) -> Tensor:
+    """Moving average over the last tenth of the updates so far, but never more than about fifty of them."""
+    return average + (live - average) * max(0.02, 1.0 / (1.0 + 0.1 * float(updates)))
+
+
 def train(net: Net, x_BCHW: Tensor, y_B: Tensor, *, job: Job, reserve: float, halve: bool) -> tuple[Net, int]:
     """Train by the clock; returns the averaged copy and the epochs made."""
     random = torch.Generator().manual_seed(job.seed)
     mirror = bool(job.options.get("mirror", False))
     rule = optimizer(net)
-    averaged = torch.optim.swa_utils.AveragedModel(
-        net, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.98), use_buffers=True
-    )
+    averaged = torch.optim.swa_utils.AveragedModel(net, avg_fn=follow, use_buffers=True)
     began, whole, steps = time.monotonic(), job.left() - reserve, 0
     rows, progress, order = len(y_B), 0.0, torch.empty(0, dtype=torch.int64)
     first_mirror, total = torch.rand(rows, generator=random) < 0.5, MOST_EPOCHS * max(1, rows // BATCH)
