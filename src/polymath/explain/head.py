@@ -14,7 +14,7 @@ SIMPLE = {
     "constant": "always the same answer",
     "nearest": "nearest neighbours",
     "linear": "linear model",
-    "ngrams": "words and pieces of words, linear",
+    "ngrams": "words, linear",
     "patches": "image patches, linear",
     "forest": "random forest",
     "trees": "boosted trees",
@@ -136,8 +136,8 @@ def comparison(material: Material) -> Html:
         "How good it is",
         figure(
             _ladder(material),
-            "Scores on the validation rows; simple methods were given the same rows. The last line is the score on test "
-            "rows, looked at once, with its 95 % interval."
+            "Scores on the validation rows; simple methods were given the same rows. The last line is the score on "
+            "test rows, looked at once, with its 95 % interval."
             if material.summary.test is not None
             else "Scores on the validation rows; simple methods were given the same rows.",
             wide=True,
@@ -187,7 +187,7 @@ def _ladder(material: Material) -> Html:
     parts += [tag("span"), tag("div", *ticks, class_="ticks"), tag("span")]
     direction = "higher is better" if summary.greater_is_better else "lower is better"
     said = f"{metric_name(summary.metric)}, {direction}{EXPLAINED.get(summary.metric, '')}"
-    return tag("div", *parts, tag("span"), tag("div", said, class_="axis-name"), class_="ladder")
+    return tag("div", *parts, tag("div", said, class_="axis-name"), class_="ladder")
 
 
 def _all_scores(material: Material) -> Html:

@@ -65,7 +65,8 @@ font-size:.9rem;font-variant-numeric:tabular-nums;padding:4px 4px 8px}
 background:linear-gradient(var(--two),var(--two)) center/100% 2px no-repeat}
 .ticks{position:relative;height:20px;border-top:1px solid var(--muted);color:var(--soft);font-size:.78rem}
 .ticks span{position:absolute;transform:translateX(-50%);white-space:nowrap}
-.axis-name{color:var(--soft);font-size:.8rem;text-align:center}
+@media (max-width:560px){.ladder{grid-template-columns:minmax(0,38%) 1fr max-content;gap:2px 12px}}
+.axis-name{grid-column:1/-1;color:var(--soft);font-size:.8rem;text-align:center}
 .scroll{overflow-x:auto;max-width:100%}
 table{border-collapse:collapse;width:100%;font-size:.9rem;font-variant-numeric:tabular-nums}
 th{font-weight:600;text-align:left;color:var(--soft);font-size:.8rem;white-space:nowrap}
