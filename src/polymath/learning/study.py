@@ -98,6 +98,9 @@ class Study:
             predictions={f.name: tensors[f"output/{f.name}"] for f in self.dataset.problem.outputs},
             paths=tuple(Path.model_validate(path) for path in outcome["paths"]),
         )
+        earlier = self.members.get(member.number)
+        if earlier is not None and earlier.score >= member.score:
+            return  # it has begun to overfit: the rung before stays
         self.members[member.number] = member
         if self.best is None or member.score > self.best.score:
             self.best = member

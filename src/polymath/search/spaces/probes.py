@@ -34,8 +34,8 @@ def trees(choose: Choose) -> TreesProbe:
 def forest(choose: Choose) -> ForestProbe:
     return ForestProbe(
         kind=choose("forest.kind", ["extra", "random"]),
-        num_trees=choose("forest.num_trees", [200]),
-        min_samples_leaf=choose("forest.min_samples_leaf", [1, 2, 5, 10]),
+        num_trees=choose("forest.num_trees", [100, 200]),
+        min_samples_leaf=choose("forest.min_samples_leaf", [2, 1, 5, 10]),
         max_features=choose("forest.max_features", [None, 0.3, 0.6, 1.0]),
     )
 

@@ -29,7 +29,9 @@ from .images import mirrors_keep_meaning
 from .probes import SETTINGS
 from .rows import problem_space
 
-NOMINAL_RATE = 4.0
+EXAMPLES = {"vector": (3e5, 12.0, 80.0), "tokens": (2e5, 5.0, 40.0), "map": (2e6, 20.0, 150.0)}
+"""Form -> examples that a full training sees, and its fewest and most epochs: longer ones overfitted where we looked."""
+NOMINAL_RATE = 2.0
 """Work units per second and lane assumed until the first training was timed (a modest core)."""
 CALIBRATION_WORK = 12.0
 """Work units of the first rung of the first path: a few seconds on a modest core."""
@@ -82,10 +84,10 @@ def mirrored(dataset: Dataset) -> bool:
 
 
 def methods(problem: Problem, facts: Facts) -> tuple[str, ...]:
-    """What suits this problem, cheapest first; 'path' comes after the first two so that its speed is known early."""
+    """What suits this problem, cheapest first; 'path' comes early, so that its speed is known."""
     names = [name for name, settings in SETTINGS.items() if settings(_default()).suits(facts.ports)]
     names = [name for name in names if name != "nearest" or facts.rows <= 50_000]
-    early = [name for name in ("constant", "linear", "ngrams") if name in names]
+    early = [name for name in ("constant", "linear", "trees", "ngrams") if name in names]
     return (*early, "path", *(name for name in names if name not in early))
 
 
@@ -139,7 +141,8 @@ class ProblemPlan:
     def _options(self) -> list[str]:
         """Methods worth more than one try: those with settings."""
         again = [name for name in self.settings.methods if name not in ("constant", "linear", "nearest")]
-        return ["path", *(name for name in again if name != "path")]
+        often = ["trees"] if "trees" in again else []  # twice as likely: on tables they are seldom beaten, and quick
+        return ["path", *(name for name in again if name != "path"), *often]
 
     # Jobs --------------------------------------------------------------------------------------------------------
     def order(self, experiment: Experiment, *, lane: int, clock: Clock) -> Order | None:
@@ -191,10 +194,12 @@ class ProblemPlan:
         ]
 
     def _full_work(self, path: Path) -> float:
-        """Work of a training as long as is ever useful: two million examples, but 20 to 200 times the data."""
+        """Work of a training as long as is ever useful, by what the path reads."""
         facts = self.settings.facts
         rows = facts.training_rows
-        epochs = min(max(2e6 / max(rows, 1), 20.0), 200.0)
+        kinds = {facts.ports[port].kind for port in path.ports}
+        limits = [limit for kind, limit in EXAMPLES.items() if kind in kinds] or [EXAMPLES["vector"]]
+        epochs = max(min(max(most / max(rows, 1), low), high) for most, low, high in limits)
         return 3e-9 * epochs * rows * path.work(facts.ports) * len(self.settings.folds)
 
     def _lane_work(self, clock: Clock) -> float:
