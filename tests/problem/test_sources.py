@@ -437,3 +437,30 @@ def test_arrays():
     assert read(np.zeros((4, 8, 8), np.uint8)).table.schema.field("image").type.shape == [8, 8]
     assert read((np.zeros((4, 8, 8, 3), np.uint8), [0, 1, 0, 1])).table.column_names == ["image", "y"]
     assert read([[1, 2], [3, 4]]).table.column_names == ["x0", "x1"]
+
+
+def test_a_gzip_bomb_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr("polymath.problem.sources.streams.FREE_EXPANSION_BYTES", 1 << 20)
+    path = write(tmp_path / "t.csv.gz", gzip.compress(b"a,b\n" + b"1,2\n" * 3_000_000, mtime=0))
+    with pytest.raises(BadInput, match="grows more than"):
+        read(path)
+
+
+def test_kept_and_reread_columns_agree(tmp_path):
+    """A column that is in order everywhere is kept from the first pass; one odd value makes all be read again."""
+    cells = [f"{i},{i / 4},{i % 2 == 0},2020-01-{1 + i % 28:02d},w{i % 5},{i if i % 3 else ''}" for i in range(50_000)]
+    cells[25_000] = "25000,6250.5,True,2020-01-09,w0,7.5"
+    header = "i,f,b,d,s,m\n"
+    clean = read(write(tmp_path / "clean.csv", header + "\n".join(cells)))
+    cells[49_999] = "49999,oops,False,2020-01-01,w4,1"
+    again = read(write(tmp_path / "odd.csv", header + "\n".join(cells)))
+    assert [str(one.type) for one in clean.table.schema] == [
+        "int64",
+        "double",
+        "bool",
+        "timestamp[us]",
+        "string",
+        "double",
+    ]
+    assert clean.table.schema == again.table.schema and again.value_counts == {"not a finite number": 1}
+    assert clean.table.slice(0, 49_999).equals(again.table.slice(0, 49_999))

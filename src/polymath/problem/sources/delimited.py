@@ -9,8 +9,10 @@ from __future__ import annotations
 import csv
 import io
 import itertools
+import os
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -22,7 +24,7 @@ import pyarrow.csv as arrow_csv
 from ...spec import BadInput
 from . import streams, values
 from .rows import Tally
-from .spill import Loaded, Room
+from .spill import Basket, Loaded, Room
 
 DELIMITERS = (",", "\t", ";", "|")
 NO_DELIMITER = "\x1f"  # a file of one column: a character that no text holds
@@ -108,8 +110,6 @@ class Delimited:
         )
         next_number, used = 1, 0
         for table in reader:
-            if self.has_quotes and self._swallows(table):
-                raise pa.ArrowInvalid(OPEN_QUOTE)
             new = bad[used:]
             last = next_number + table.num_rows + sum(n >= next_number for n in new)
             numbers = np.arange(next_number, last)
@@ -121,9 +121,9 @@ class Delimited:
                 used += sum(n < next_number for n in new)
                 yield Batch(table, numbers)
 
-    def _swallows(self, table: pa.RecordBatch) -> bool:
+    def swallows(self, columns: Iterable[pa.Array]) -> bool:
         """Whether a value holds whole rows: its quote should have been closed before them."""
-        for column in table.columns:
+        for column in columns:
             found = column.filter(pc.fill_null(pc.match_substring(column, "\n"), False))
             if any(self._is_rows(cell.splitlines()[1:]) for cell in found.to_pylist()):
                 return True
@@ -352,16 +352,22 @@ def read_delimited(path: Path, tally: Tally, *, room: Room, mark: str) -> Loaded
         return found
     seen = Tally()
     how = describe(path, seen)
-    notes = list(seen.notes)
+    notes, keep = list(seen.notes), basket.place is None
     try:
-        looks, num_rows = look(how, seen)
+        looks, numbers = look(how, seen, keep=keep)
     except pa.ArrowInvalid:  # a quote that is never closed, in most cases
         seen = Tally.of([], Counter(), Counter(), notes)
         how = replace(how, careful=True)
-        looks, num_rows = look(how, seen)
-    check_enough(how, num_rows, seen)
+        looks, numbers = look(how, seen, keep=keep)
+    check_enough(how, sum(map(len, numbers)), seen)
     kinds = [one.kind() for one in looks]
     schema = pa.schema([(name, kind.type) for name, kind in zip(how.names, kinds, strict=True)])
+    done = [one.converted() for one in looks]
+    if all(chunks is not None for chunks in done):
+        for position, own in enumerate(numbers):
+            basket.put(pa.record_batch([chunks[position] for chunks in done if chunks], schema=schema), own)
+        return finish(basket, schema, seen, tally)
+    looks, done = [], []  # what they kept is not needed
     for batch in how.batches(Tally()):
         arrays = []
         for name, kind, column in zip(how.names, kinds, batch.table.columns, strict=True):
@@ -370,20 +376,32 @@ def read_delimited(path: Path, tally: Tally, *, room: Room, mark: str) -> Loaded
                 seen.value(path, int(batch.numbers[i]), name, column[int(i)].as_py(), not_a(kind.type))
             arrays.append(array)
         basket.put(pa.record_batch(arrays, schema=schema), batch.numbers)
+    return finish(basket, schema, seen, tally)
+
+
+def finish(basket: Basket, schema: pa.Schema, seen: Tally, tally: Tally) -> Loaded:
+    """The table of a full basket; what was counted goes to `tally`."""
     loaded = basket.done(schema, seen)
     tally.add(seen)
     return loaded
 
 
-def look(how: Delimited, tally: Tally) -> tuple[list[values.Look], int]:
-    """First pass: what each column holds and how many rows there are; `tally` is told which cannot be used."""
-    looks = [values.Look(decimal_comma=how.delimiter == ";") for _ in how.names]
-    num_rows = 0
-    for batch in how.batches(tally):
-        num_rows += len(batch.numbers)
-        for one, column in zip(looks, batch.table.columns, strict=True):
-            one.update(column)
-    return looks, num_rows
+def look(how: Delimited, tally: Tally, *, keep: bool) -> tuple[list[values.Look], list[np.ndarray]]:
+    """First pass: what each column holds, and the numbers of the rows; `tally` is told which cannot be used.
+
+    Raises pa.ArrowInvalid when quotes are not closed where they should be.
+    """
+    looks = [values.Look(decimal_comma=how.delimiter == ";", keep=keep) for _ in how.names]
+    numbers: list[np.ndarray] = []
+    with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
+        for batch in how.batches(tally):
+            numbers.append(batch.numbers)
+            list(pool.map(values.Look.update, looks, batch.table.columns))
+            if how.has_quotes and not how.careful:
+                words = [c for one, c in zip(looks, batch.table.columns, strict=True) if one.numbers < one.seen]
+                if how.swallows(words):
+                    raise pa.ArrowInvalid(OPEN_QUOTE)
+    return looks, numbers
 
 
 def check_enough(how: Delimited, num_rows: int, seen: Tally) -> None:

@@ -7,6 +7,7 @@ strings, because which way it is must be measured on training rows and then kept
 from __future__ import annotations
 
 import datetime
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
@@ -42,50 +43,82 @@ class Kind:
 
 
 class Look:
-    """Looks at the chunks of one column of strings, then says what the column holds."""
+    """Looks at the chunks of one column of strings, then says what the column holds.
 
-    def __init__(self, *, decimal_comma: bool = False) -> None:
+    With `keep`, the values of a column in which all is in order are kept as they were converted, so that they need not
+    be read again.
+    """
+
+    def __init__(self, *, decimal_comma: bool = False, keep: bool = False) -> None:
         self.may_be_comma, self.commas = decimal_comma, 0
         self.seen = self.numbers = self.truths = self.dates = 0
         self.fractions = self.padded = self.zoned = self.is_text = False
+        self.kept: list[pa.Array] | None = [] if keep else None
 
     def update(self, chunk: pa.Array) -> None:
         """Count what one chunk of strings holds; missing words are null already."""
         num_values = len(chunk) - chunk.null_count
         self.seen += num_values
-        if self.is_text or num_values == 0:
-            return
-        if self.dates == 0 and self.truths == 0:
-            self.numbers += self._count_numbers(chunk, num_values)
-        if self.numbers == 0 and self.dates == 0:
-            self.truths += count(pc.is_in(pc.utf8_lower(chunk), value_set=pa.array(["true", "false"])))
-        if self.numbers == 0 and self.truths == 0:
-            matched = pc.match_substring_regex(chunk, ISO_DATE)
-            self.dates += count(matched)
-            if self.dates and not self.zoned:
-                self.zoned = bool(pc.any(pc.match_substring_regex(chunk, r"\d(Z| ?[+-]\d{2}:?\d{2})$")).as_py())
+        found = chunk if self.is_text or num_values == 0 else self._look(chunk, num_values)
         most = max(self.numbers, self.truths, self.dates)
-        self.is_text = self.seen >= 1_000 and most < self.seen / 2
+        self.is_text = self.is_text or (self.seen >= 1_000 and most < self.seen / 2)
+        if self.kept is not None:
+            self.kept.append(found)
 
-    def _count_numbers(self, chunk: pa.Array, num_values: int) -> int:
+    def _look(self, chunk: pa.Array, num_values: int) -> pa.Array:
+        """The chunk, converted if all values are of one kind."""
+        if self.dates == 0 and self.truths == 0:
+            found = self._numbers(chunk, num_values)
+            if found is not chunk:
+                return found
+        if self.numbers == 0 and self.dates == 0:
+            truths = count(pc.is_in(pc.utf8_lower(chunk), value_set=pa.array(["true", "false"])))
+            self.truths += truths
+            if truths == num_values:
+                return pc.equal(pc.utf8_lower(chunk), "true")
+        if self.numbers == 0 and self.truths == 0:
+            dates = count(pc.match_substring_regex(chunk, ISO_DATE))
+            self.dates += dates
+            if dates and not self.zoned:
+                self.zoned = bool(pc.any(pc.match_substring_regex(chunk, r"\d(Z| ?[+-]\d{2}:?\d{2})$")).as_py())
+            if dates == num_values and not self.zoned:
+                with suppress(pa.ArrowInvalid):  # the 31st of February
+                    return pc.cast(chunk, pa.timestamp("us"))
+        return chunk
+
+    def _numbers(self, chunk: pa.Array, num_values: int) -> pa.Array:
         if not self.padded and not self.fractions:
             self.padded = bool(pc.any(pc.match_substring_regex(chunk, ZERO_PADDED)).as_py()) and not bool(
                 pc.any(pc.match_substring(chunk, ".")).as_py()
             )
-        for kind in (pa.int64(), pa.float64()):
+        for kind in (pa.float64(),) if self.fractions else (pa.int64(), pa.float64()):
             try:
-                pc.cast(chunk, kind)
+                found = pc.cast(chunk, kind)
             except pa.ArrowInvalid:
                 self.fractions = True
             else:
-                return num_values
+                self.numbers += num_values
+                return found
         trimmed = pc.utf8_trim_whitespace(chunk)
-        matched = count(pc.match_substring_regex(trimmed, NUMBER))
+        self.numbers += count(pc.match_substring_regex(trimmed, NUMBER))
         if self.may_be_comma:
             commas = count(pc.match_substring_regex(trimmed, COMMA_NUMBER))
             self.commas += commas
-            matched += commas
-        return matched
+            self.numbers += commas
+        return chunk
+
+    def converted(self) -> list[pa.Array] | None:
+        """The kept chunks as `kind` wants them; None if the column must be read again."""
+        kind = self.kind().type
+        if self.kept is None:
+            return None
+        fits = {kind, pa.int64()} if pa.types.is_floating(kind) else {kind}
+        if any(chunk.type not in fits and chunk.null_count < len(chunk) for chunk in self.kept):
+            return None
+        result = [chunk.cast(kind) for chunk in self.kept]
+        if pa.types.is_floating(kind) and not all(pc.all(pc.is_finite(one), min_count=0).as_py() for one in result):
+            return None
+        return result
 
     def kind(self) -> Kind:
         """The decision; string where nothing else fits."""
