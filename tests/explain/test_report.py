@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from html.parser import HTMLParser
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -106,7 +107,7 @@ def test_failures_name_their_reason(mixed, tmp_path):
 
     class Died:
         number, rung, label, generator, ok, score, work, seconds = 99, 0, "a net", "random", False, None, 1.0, 2.0
-        outcome = {"reason": "Traceback ...\nloss is not a number at <step> 3"}
+        outcome: ClassVar = {"reason": "Traceback ...\nloss is not a number at <step> 3"}
 
     write_report(task.store, task.record, tmp_path / "r.html", entries=[Died()], cache=cache)
     text = Reader((tmp_path / "r.html").read_text(encoding="utf-8")).text

@@ -224,6 +224,6 @@ def provenance(material: Material) -> Html:
         ("device", f"{origin.get('device', '–')} ({origin.get('machine', '–')})"),
         ("versions", ", ".join(f"{name} {one}" for name, one in dict(origin.get("versions", {})).items())),
         ("fingerprint of the data", str(origin.get("fingerprint", "–"))[:16]),
-        ("digest of the result", summary.digest[:16]),
+        ("digest of the result", summary.result_digest[:16]),
     ]
     return section("origin", "Where it comes from", table(["", ""], [(tag("b", name), value) for name, value in rows]))

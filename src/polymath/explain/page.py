@@ -41,4 +41,4 @@ def page(material: Material) -> str:
 def _foot(material: Material) -> Html:
     versions = material.record.origin.get("versions", {})
     ours = versions.get("polymath-learn", "") if isinstance(versions, dict) else ""
-    return tag("footer", f"Written by Polymath {ours}. Digest of the result {material.summary.digest}.")
+    return tag("footer", f"Written by Polymath {ours}. Digest of the result {material.summary.result_digest}.")
