@@ -13,7 +13,7 @@ import pyarrow as pa
 from .predicting import Predictor, TaskRecord
 from .problem import Problem
 from .problem.sources import Rows, read
-from .search import Ledger
+from .search import Entry, Ledger
 from .spec import BadInput, Json, plain
 from .store import Store
 
@@ -73,15 +73,18 @@ def evaluate(predictor: Predictor, data: Any) -> dict[str, Json]:
     return result
 
 
+def entries(store: Store, record: TaskRecord) -> list[Entry]:
+    """Every finished rung that was made on the data of a task, oldest first."""
+    dataset = record.origin.get("dataset")
+    return [entry for entry in Ledger(store, record.name).entries() if entry.dataset == dataset]
+
+
 def leaderboard(store: Store, record: TaskRecord) -> list[dict[str, Json]]:
     """One entry per experiment, best first, failures last."""
     latest: dict[int, dict[str, Json]] = {}
-    dataset = record.origin.get("dataset")
     weights = {member["number"]: member["weight"] for member in record.members}
     seconds: dict[int, float] = {}
-    for entry in Ledger(store, record.name).entries():
-        if entry.dataset != dataset:
-            continue
+    for entry in entries(store, record):
         seconds[entry.number] = seconds.get(entry.number, 0.0) + entry.seconds
         reason = str(entry.outcome.get("reason", "")).strip().splitlines()
         latest[entry.number] = {

@@ -13,6 +13,7 @@ from .store import Store, StoreError, rebuild, verify
 
 if TYPE_CHECKING:
     from .learning import Listener
+    from .problem import Problem
 
 __all__ = ["Polymath", "StoreError", "Task", "num_bytes", "rebuild", "seconds", "verify"]
 
@@ -61,13 +62,15 @@ class Polymath:
         target: str | Sequence[str] | None = None,
         name: str | None = None,
         budget: str | float | None = None,
+        problem: Problem | None = None,
         listener: Listener | None = None,
         **wishes: Any,
     ) -> Task:
         """Learns a task from a file, a folder, a table or arrays; returns it when the budget is spent.
 
         `target`: the column or columns to predict. `budget`: '60s', '10m', '2h' (default 10 minutes), or give `work`, a number
-        of work units, for a result that does not depend on the clock. Other wishes: see `polymath.learning.Wishes`.
+        of work units, for a result that does not depend on the clock. `problem`: what to learn, instead of finding it out.
+        Other wishes: see `polymath.learning.Wishes`.
         The same call again goes on where it stopped. Raises BadInput when the data cannot be used.
         """
         from .learning import Silent, Wishes, learn
@@ -81,7 +84,7 @@ class Polymath:
             memory_bytes=None if memory is None else num_bytes(memory),
             **wishes,
         )
-        record = learn(data, store=self.store, wishes=wish, listener=listener or Silent())
+        record = learn(data, store=self.store, wishes=wish, listener=listener or Silent(), problem=problem)
         return Task(self.store, record)
 
     def task(self, name: str) -> Task:
@@ -133,11 +136,21 @@ class Task:
 
         return leaderboard(self.store, self.record)
 
-    def report(self, path: str | Path | None = None) -> Path:
-        """Writes one self-contained HTML page with pictures and returns where it is."""
+    def report(self, path: str | Path | None = None, *, cache: str | Path | None = None) -> Path:
+        """Writes one self-contained HTML page with pictures and returns where it is.
+
+        `cache`: the folder of decoded data given to `learn`, from which the inputs of mistakes are shown if still there.
+        """
+        from .evaluating import entries
         from .explain import write_report
 
-        return write_report(self.store, self.record, Path(path) if path else Path(f"{self.name}.html"))
+        return write_report(
+            self.store,
+            self.record,
+            Path(path) if path else Path(f"{self.name}.html"),
+            entries=entries(self.store, self.record),
+            cache=Path(cache) if cache else Path.home() / ".cache" / "polymath",
+        )
 
     def __repr__(self) -> str:
         summary = self.record.summary
