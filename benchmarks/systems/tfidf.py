@@ -18,7 +18,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 from sklearn.model_selection import StratifiedKFold, StratifiedShuffleSplit
 
-STRENGTHS = (1.0, 4.0, 16.0, 64.0)
+STRENGTHS = (4.0, 16.0, 1.0, 64.0)  # the likeliest first, in case the time ends
 
 
 def model(strength: float) -> LogisticRegression:
@@ -26,7 +26,7 @@ def model(strength: float) -> LogisticRegression:
 
 
 def choose(words: sparse.csr_matrix, target: Any, *, job: Job) -> float:
-    """The C with the lowest mean held-out log loss, from weak to strong; stops early when the time would not do."""
+    """The C with the lowest mean held-out log loss; stops early when the time would not do."""
     if len(target) <= 10_000:
         folds = list(StratifiedKFold(3, shuffle=True, random_state=job.seed).split(words, target))
     else:
@@ -38,7 +38,7 @@ def choose(words: sparse.csr_matrix, target: Any, *, job: Job) -> float:
             fitted = model(strength).fit(words[inside], target[inside])
             losses.append(log_loss(target[outside], fitted.predict_proba(words[outside]), labels=fitted.classes_))
         found[strength] = float(numpy.mean(losses))
-        if found[strength] > min(found.values()) or job.left() < 5 * (time.monotonic() - began):
+        if job.left() < 5 * (time.monotonic() - began):
             break
     return min(found, key=lambda strength: found[strength])
 
