@@ -49,7 +49,12 @@ def evaluate(predictor: Predictor, data: Any) -> dict[str, Json]:
     rows = rows_of(data, problem)
     lacking = [f.name for f in problem.outputs if f.name not in rows.table.column_names]
     if len(lacking) == len(problem.outputs):
-        raise BadInput("the data hold no truth to compare with", file=rows.source, column=lacking[0], remedy="Use predict, or add the column.")
+        raise BadInput(
+            "the data hold no truth to compare with",
+            file=rows.source,
+            column=lacking[0],
+            remedy="Use predict, or add the column.",
+        )
     predicted = predictor.raw(rows.table)
     scores: dict[str, dict[str, float]] = {}
     used = np.zeros(len(rows), dtype=bool)

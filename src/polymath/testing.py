@@ -457,7 +457,11 @@ def check_generator(kind: type[Generator]) -> None:
 
     def space(choose: Choose) -> list[Any]:
         depth = choose("depth", 1, 4)
-        return [depth, *(choose(f"layer{i}", ["a", "b", "c"]) for i in range(depth)), choose("rate", 1e-4, 1.0, log=True)]
+        return [
+            depth,
+            *(choose(f"layer{i}", ["a", "b", "c"]) for i in range(depth)),
+            choose("rate", 1e-4, 1.0, log=True),
+        ]
 
     def run(seed: int) -> list[str]:
         generator, digests = kind(seed=seed), []

@@ -19,7 +19,11 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     generator = np.random.default_rng(0)
     lines = ["area,rooms,street,price"]
     for _ in range(120):
-        area, rooms, street = generator.uniform(40, 200), generator.integers(1, 7), generator.choice(["Elm", "Oak", "Main"])
+        area, rooms, street = (
+            generator.uniform(40, 200),
+            generator.integers(1, 7),
+            generator.choice(["Elm", "Oak", "Main"]),
+        )
         lines.append(f"{area:.1f},{rooms},{street},{1000 * area + 5000 * rooms + 20000 * (street == 'Elm'):.0f}")
     (tmp_path / "houses.csv").write_text("\n".join(lines) + "\n")
     for label, colour in (("rose", (200, 30, 60)), ("tulip", (230, 200, 40))):

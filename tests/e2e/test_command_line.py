@@ -51,7 +51,9 @@ def learned(iris: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path,
 
 def test_learn_says_what_the_issue_asks_for(learned: tuple[Path, dict[str, Any]]) -> None:
     _, said = learned
-    asked = "task metric validation test interval seconds work experiments failed rows_used rows_unused parameters digest"
+    asked = (
+        "task metric validation test interval seconds work experiments failed rows_used rows_unused parameters digest"
+    )
     assert set(asked.split()) <= set(said)
     assert said["task"] == "iris"
     assert said["metric"] == "accuracy"
@@ -71,7 +73,10 @@ def test_predict_evaluate_and_the_lists(learned: tuple[Path, dict[str, Any]], ir
     assert sum(first["probabilities"].values()) == pytest.approx(1.0)
     scores = answer("evaluate", "iris", iris, "--store", store)
     assert scores["rows"] == 150
-    right = np.mean([p["target"]["value"] for p in predicted["predictions"]] == np.loadtxt(iris, str, delimiter=",", skiprows=1)[:, -1])
+    right = np.mean(
+        [p["target"]["value"] for p in predicted["predictions"]]
+        == np.loadtxt(iris, str, delimiter=",", skiprows=1)[:, -1]
+    )
     assert scores["scores"]["accuracy"] == pytest.approx(right)
     assert [t["task"] for t in answer("tasks", "--store", store)["tasks"]] == ["iris"]
     assert answer("show", "iris", "--store", store)["summary"]["result_digest"] == said["digest"]
@@ -80,7 +85,13 @@ def test_predict_evaluate_and_the_lists(learned: tuple[Path, dict[str, Any]], ir
     assert {"constant", "linear", "trees"} <= {row["what"] for row in board}
     run("predict", "iris", iris, "--store", store, "--out", tmp_path / "out.csv")
     assert (tmp_path / "out.csv").read_text().startswith('"target"')
-    for words in (("tasks",), ("show", "iris"), ("leaderboard", "iris"), ("evaluate", "iris", iris), ("predict", "iris", iris)):
+    for words in (
+        ("tasks",),
+        ("show", "iris"),
+        ("leaderboard", "iris"),
+        ("evaluate", "iris", iris),
+        ("predict", "iris", iris),
+    ):
         assert run(*words, "--store", store).stdout.strip()
     page = tmp_path / "iris.html"
     run("report", "iris", "--store", store, "--out", page)
@@ -97,7 +108,20 @@ def test_the_store_is_sound_and_can_be_rebuilt(learned: tuple[Path, dict[str, An
 def test_same_work_same_digest_in_processes(learned: tuple[Path, dict[str, Any]], iris: Path, tmp_path: Path) -> None:
     _, said = learned
     lanes = os.cpu_count() or 1
-    again = answer("learn", iris, "--target", "target", "--work", 2, "--engine", "processes", "--lanes", lanes, "--store", tmp_path / "k")
+    again = answer(
+        "learn",
+        iris,
+        "--target",
+        "target",
+        "--work",
+        2,
+        "--engine",
+        "processes",
+        "--lanes",
+        lanes,
+        "--store",
+        tmp_path / "k",
+    )
     assert again["digest"] == said["digest"]
 
 
@@ -115,7 +139,9 @@ def test_a_time_budget_is_kept_and_kill_9_loses_nothing(tmp_path: Path) -> None:
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline and process.poll() is None:
         time.sleep(0.5)
-        listed = subprocess.run([*POLYMATH, "leaderboard", "diabetes", "--store", str(store), "--json"], capture_output=True, text=True)
+        listed = subprocess.run(
+            [*POLYMATH, "leaderboard", "diabetes", "--store", str(store), "--json"], capture_output=True, text=True
+        )
         if listed.returncode == 0 and len(json.loads(listed.stdout)["experiments"]) >= 2:
             break
     os.killpg(process.pid, signal.SIGKILL)

@@ -131,8 +131,14 @@ class Pretend:
         self.log.append((experiment.number, len(experiment.results)))
 
 
-def run(folder: Path, *, work: float | None = 60.0, lanes: int = 2, engine: Engine | None = None,
-        stop: Callable[[], bool] = lambda: False) -> Pretend:
+def run(
+    folder: Path,
+    *,
+    work: float | None = 60.0,
+    lanes: int = 2,
+    engine: Engine | None = None,
+    stop: Callable[[], bool] = lambda: False,
+) -> Pretend:
     plan = Pretend()
     with Store.open(folder) as store:
         search(

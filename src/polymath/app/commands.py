@@ -166,7 +166,9 @@ def _task_name(name: str | None) -> str:
     if name is None:
         return ""
     if not name or len(name) > 100 or not all(c.isalnum() or c in "-_." for c in name) or name.startswith("."):
-        raise BadInput("is not a name for a task", value=name, remedy="Use letters, digits, '-', '_' and '.', at most 100.")
+        raise BadInput(
+            "is not a name for a task", value=name, remedy="Use letters, digits, '-', '_' and '.', at most 100."
+        )
     return name
 
 
@@ -190,14 +192,16 @@ def _split(text: str | None, test_fraction: float) -> Any:
         return Split.model_validate(dict(settings))
     except ValueError as error:
         raise BadInput(
-            "is not a way to split", value=text or test_fraction, remedy="Use random, stratified, group:COLUMN or time:COLUMN, and a share from 0 to 0.99."
+            "is not a way to split",
+            value=text or test_fraction,
+            remedy="Use random, stratified, group:COLUMN or time:COLUMN, and a share from 0 to 0.99.",
         ) from error
 
 
 def _wrong_option(error: ValueError) -> BadInput:
     if isinstance(error, BadInput):
         return error
-    found = getattr(error, "errors", lambda **_: [])(include_url=False)
+    found: list[dict[str, Any]] = getattr(error, "errors", lambda **_: [])(include_url=False)
     if not found:
         return BadInput(str(error))
     option = str(found[0]["loc"][0]) if found[0]["loc"] else ""

@@ -25,7 +25,11 @@ def write_digits(folder: Path) -> tuple[Path, Path]:
     known, unknown = folder / "digits", folder / "unseen"
     unknown.mkdir(parents=True)
     for number, (image, label) in enumerate(zip(digits.images, digits.target, strict=True)):
-        place = unknown / f"this-is-a-{label}-{number:04d}.png" if number in held else known / str(label) / f"{number:04d}.png"
+        place = (
+            unknown / f"this-is-a-{label}-{number:04d}.png"
+            if number in held
+            else known / str(label) / f"{number:04d}.png"
+        )
         place.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(np.round(image * 255 / 16).astype(np.uint8)).save(place)
     return known, unknown
@@ -42,7 +46,9 @@ def demo(budget: str = "60s") -> None:
     main.app(["learn", str(known), "--budget", budget, "--store", str(store)], standalone_mode=False)
     terminal.say(f"\n$ polymath predict digits {unknown} --store {store}      ({HELD_OUT} images it has never seen)\n")
     began = time.monotonic()
-    for name, answer in zip(sorted(p.name for p in unknown.iterdir()), commands.answers("digits", unknown, store=store), strict=True):
+    for name, answer in zip(
+        sorted(p.name for p in unknown.iterdir()), commands.answers("digits", unknown, store=store), strict=True
+    ):
         value, probability = answer["label"]["value"], answer["label"]["probability"]
         sys.stdout.write(f"{name}: {value} ({probability:.1%} sure)\n")
     terminal.say(f"({time.monotonic() - began:.1f} s)\n\n$ polymath report digits --store {store} --out {page}\n")

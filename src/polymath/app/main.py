@@ -28,7 +28,9 @@ app = typer.Typer(
 Store = Annotated[Path, typer.Option("--store", help="Folder of the store.")]
 Json = Annotated[bool, typer.Option("--json", help="Print exactly one JSON object on stdout.")]
 Name = Annotated[str, typer.Argument(metavar="TASK", help="Name of a task.")]
-Data = Annotated[str, typer.Argument(metavar="DATA", help="A CSV, TSV, Parquet, JSON-lines or Arrow file, or a folder.")]
+Data = Annotated[
+    str, typer.Argument(metavar="DATA", help="A CSV, TSV, Parquet, JSON-lines or Arrow file, or a folder.")
+]
 KNOWLEDGE = Path("knowledge")
 
 
@@ -68,7 +70,9 @@ def _command(function: Callable[..., None]) -> Callable[..., None]:
 @_command
 def learn(
     data: Data,
-    target: Annotated[list[str] | None, typer.Option("--target", "-t", help="Column to predict; may be repeated.")] = None,
+    target: Annotated[
+        list[str] | None, typer.Option("--target", "-t", help="Column to predict; may be repeated.")
+    ] = None,
     name: Annotated[str | None, typer.Option("--name", "-n", help="Name of the task (default: from DATA).")] = None,
     budget: Annotated[str | None, typer.Option("--budget", "-b", help="Time for everything: 60s, 10m, 2h.")] = None,
     work: Annotated[
@@ -76,7 +80,9 @@ def learn(
     ] = None,
     type_: Annotated[list[str] | None, typer.Option("--type", help="COLUMN=TYPE overrides an inferred type.")] = None,
     ignore: Annotated[list[str] | None, typer.Option("--ignore", help="Column to leave out; may be repeated.")] = None,
-    metric: Annotated[str | None, typer.Option("--metric", help="What to make best, for example auc, rmse, f1_macro.")] = None,
+    metric: Annotated[
+        str | None, typer.Option("--metric", help="What to make best, for example auc, rmse, f1_macro.")
+    ] = None,
     test: Annotated[str | None, typer.Option("--test", help="File or folder with the test rows.")] = None,
     validation: Annotated[str | None, typer.Option("--validation", help="File or folder with validation rows.")] = None,
     split: Annotated[str | None, typer.Option("--split", help="random, stratified, group:COLUMN, time:COLUMN.")] = None,
@@ -122,7 +128,9 @@ def learn(
 def predict(
     task: Name,
     data: Data,
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="Write a CSV, Parquet or JSON-lines file instead.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Write a CSV, Parquet or JSON-lines file instead.")
+    ] = None,
     store: Store = KNOWLEDGE,
     json: Json = False,
 ) -> None:

@@ -25,7 +25,9 @@ BEST = 12
 def inference(found: Inference, rows: Rows) -> None:
     """The table of what every column was taken for, and why (on stderr: it is talk)."""
     lines = found.table()
-    terminal.table(f"{rows.source}: {len(rows):,} rows", lines[0], lines[1:], on_stderr=True)
+    terminal.table(
+        f"{rows.source}: {len(rows):,} rows", list(lines[0]), [list(line) for line in lines[1:]], on_stderr=True
+    )
 
 
 def leaderboard(task: Task, rows: Sequence[Mapping[str, Json]], *, most: int | None = None) -> None:
@@ -92,7 +94,14 @@ def tasks(found: Sequence[Task]) -> None:
     for task in found:
         summary = task.record.summary
         rows.append(
-            [task.name, task.record.state, summary.metric, number(summary.validation), number(summary.test), f"{summary.parameters:,}"]
+            [
+                task.name,
+                task.record.state,
+                summary.metric,
+                number(summary.validation),
+                number(summary.test),
+                f"{summary.parameters:,}",
+            ]
         )
     terminal.table(f"{len(found)} tasks", ["task", "state", "metric", "validation", "test", "parameters"], rows)
 
@@ -135,7 +144,7 @@ def predictions(answers: Sequence[Mapping[str, Any]]) -> None:
 
 
 def _extra(answers: Sequence[Mapping[str, Any]], name: str) -> list[str]:
-    first = next((answer[name] for answer in answers if name in answer), {})
+    first: Mapping[str, Any] = next((answer[name] for answer in answers if name in answer), {})
     return [key for key in ("probability", "low", "high") if key in first]
 
 

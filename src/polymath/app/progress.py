@@ -34,7 +34,9 @@ class Progress:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._clear()
 
     def say(self, text: str) -> None:
@@ -64,9 +66,15 @@ class Progress:
         done = sum(len(e.results) for e in study.experiments.values())
         status = f"{len(study.experiments)} experiments, {done} rungs, {study.num_failed} failed, best {study.metric_name} {best}{left}"
         if better or not result.ok:
-            word = "best so far" if better else f"failed: {str(result.outcome.get('reason', '')).strip().splitlines()[-1:]}"
+            word = (
+                "best so far"
+                if better
+                else f"failed: {str(result.outcome.get('reason', '')).strip().splitlines()[-1:]}"
+            )
             shown = number(sign * result.score) if result.ok else ""
-            self.say(f"  #{experiment.number} {experiment.label} rung {len(experiment.results)}: {shown} {word} ({result.seconds:.1f} s)")
+            self.say(
+                f"  #{experiment.number} {experiment.label} rung {len(experiment.results)}: {shown} {word} ({result.seconds:.1f} s)"
+            )
         elif not self._live and time.monotonic() - self._last > QUIET_SECONDS:
             self._last = time.monotonic()
             self.say(f"  {status}")

@@ -17,6 +17,7 @@ import signal
 import sys
 import threading
 import traceback
+from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
@@ -36,14 +37,19 @@ class _Order:
 
 
 class Processes:
-    """`lanes` worker processes. `memory_bytes` limits the private memory of each (Linux: RLIMIT_DATA)."""
+    """`lanes` worker processes. `memory_bytes` limits the private memory of each (Linux: RLIMIT_DATA).
 
-    def __init__(self, function: Function, *, lanes: int, memory_bytes: int | None = None) -> None:
+    `preload`: modules that the function will need, imported once for all workers.
+    """
+
+    def __init__(
+        self, function: Function, *, lanes: int, memory_bytes: int | None = None, preload: Sequence[str] = ()
+    ) -> None:
         self.lanes = lanes
         self._function, self._memory_bytes = function, memory_bytes
         if "forkserver" in multiprocessing.get_all_start_methods():
             self._context: BaseContext = multiprocessing.get_context("forkserver")
-            self._context.set_forkserver_preload([function.__module__])
+            self._context.set_forkserver_preload([function.__module__, *preload])
         else:
             self._context = multiprocessing.get_context("spawn")
         self._orders: queue.SimpleQueue[_Order | None] = queue.SimpleQueue()

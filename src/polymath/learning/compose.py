@@ -18,25 +18,27 @@ import numpy as np
 from pydantic import Field
 
 from ..engine import Engine, FirstInLine, InLine, Processes, pick_device
+from ..predicting import HEAD, TaskRecord, load_record
 from ..problem import Dataset, Ignored, Problem, Split, near_duplicates
 from ..problem import splits as rowsplits
 from ..problem.inference import Inference, infer
 from ..problem.sources import Rows, read
-from ..predicting import HEAD, TaskRecord, load_record
 from ..search import Clock, Experiment, Ledger, search
 from ..search.generators import GENERATORS
 from ..search.spaces.problems import ProblemPlan, Settings, methods, mirrored
 from ..spec import BadInput, Spec
 from ..store import Store
-from .study import Study
 from ..train import Context, Facts
 from ..train.rung import run_json
+from .study import Study
 
 DEFAULT_BUDGET = 600.0
 """Ten minutes: enough for most tables, and short enough to wait for."""
 RESERVE_SHARE, RESERVE_SECONDS = 0.03, 1.2
 """Kept back of a time budget for the last ensemble, the test and publishing."""
 
+SLOW_IMPORTS = ("sklearn.ensemble", "torch._dynamo")
+"""What experiments import when they first need it (torch's optimizers the latter): seconds for each worker otherwise."""
 FEW_FOLDS = 5
 MANY_ROWS, MANY_HEAVY_ROWS = 20_000, 1_000
 """Up to so many rows (without, and with, pictures or texts) experiments rotate through all folds."""
@@ -114,9 +116,7 @@ def prepare(
     data: Any, wishes: Wishes, *, cache: Path, listener: Listener, problem: Problem | None = None
 ) -> tuple[Rows, Dataset]:
     """Reads, infers, splits and encodes. Raises BadInput."""
-    rows = read(
-        data, memory_bytes=wishes.memory_bytes, cache=cache, test=wishes.test, validation=wishes.validation
-    )
+    rows = read(data, memory_bytes=wishes.memory_bytes, cache=cache, test=wishes.test, validation=wishes.validation)
     if problem is None:
         inference = infer(rows, target=wishes.targets or None, types=wishes.types, ignore=wishes.ignore)
         listener.inferred(inference, rows)
@@ -181,7 +181,9 @@ def _search(
         unused=unused(rows, dataset),
         origin=origin(rows, dataset, wishes, device),
     )
-    clock = Clock(lanes=lanes, work=wishes.work, deadline=deadline - spent - _reserve(budget, dataset), begin=begin - spent)
+    clock = Clock(
+        lanes=lanes, work=wishes.work, deadline=deadline - spent - _reserve(budget, dataset), begin=begin - spent
+    )
 
     def finished(experiment: Experiment) -> None:
         study.add(experiment)
@@ -193,7 +195,8 @@ def _search(
     if wishes.engine == "inline":
         engine = InLine(run_json, lanes=lanes)
     else:
-        engine = FirstInLine(run_json, Processes(run_json, lanes=lanes, memory_bytes=memory))
+        others = Processes(run_json, lanes=lanes, memory_bytes=memory, preload=SLOW_IMPORTS)
+        engine = FirstInLine(run_json, others)
     try:
         search(
             plan,
@@ -229,17 +232,15 @@ def facts_of(dataset: Dataset) -> Facts:
     )
 
 
-def _split(problem: Problem, rows: Rows, *, seed: int) -> rowsplits.Split:
+def _split(problem: Problem, rows: Rows, *, seed: int) -> Split:
     """How these rows are divided, where the problem leaves it open: as the data came, else stratified; folds by size."""
     wished = problem.split
-    kind, column = (wished.kind, wished.column) if wished.kind != "auto" else ("stratified", None)
-    if wished.kind == "auto" and rows.given_split is not None:
-        kind, column = "given", rows.given_split
+    kind, column = wished.kind, wished.column
+    if kind == "auto":
+        kind, column = ("given", rows.given_split) if rows.given_split is not None else ("stratified", None)
     rest = len(rows) * (1 - wished.test_fraction)
     folds = wished.folds or (FEW_FOLDS if rest <= MANY_ROWS else round(rest / min(MOST_VALIDATION, rest / FEW_FOLDS)))
-    return rowsplits.Split.model_validate(
-        {"kind": kind, "column": column, "test_fraction": wished.test_fraction, "folds": folds, "seed": seed}
-    )
+    return wished.replace(kind=kind, column=column, folds=min(folds, 20), seed=seed)
 
 
 def rotation(dataset: Dataset) -> tuple[int, ...]:
@@ -262,7 +263,9 @@ def unused(rows: Rows, dataset: Dataset) -> tuple[dict[str, Any], ...]:
     ):
         for reason, count in counts.items():
             example = next((one for one in examples if one.reason == reason), None)
-            result.append({"what": what, "reason": reason, "count": count, "example": vars(example) if example else None})
+            result.append(
+                {"what": what, "reason": reason, "count": count, "example": vars(example) if example else None}
+            )
     return tuple(result)
 
 
@@ -287,9 +290,7 @@ def versions() -> dict[str, str]:
     return {name: version(name) for name in names} | {"python": platform.python_version()}
 
 
-def _already(
-    store: Store, name: str, dataset: Dataset, wishes: Wishes, budget: float | None
-) -> TaskRecord | None:
+def _already(store: Store, name: str, dataset: Dataset, wishes: Wishes, budget: float | None) -> TaskRecord | None:
     """The finished task, if these data were learned with the same seed and at least this budget."""
     if store.head(HEAD + name) is None:
         return None
@@ -307,7 +308,9 @@ def _reserve(budget: float | None, dataset: Dataset) -> float:
     """Seconds kept back for the end."""
     if budget is None:
         return 0.0
-    pictures = sum(int(np.prod(form.size or (1,))) * form.width for form in dataset.problem.ports.values() if form.kind == "map")
+    pictures = sum(
+        int(np.prod(form.size or (1,))) * form.width for form in dataset.problem.ports.values() if form.kind == "map"
+    )
     return min(RESERVE_SECONDS + RESERVE_SHARE * budget + 1.5e-7 * len(dataset.test) * pictures, 0.3 * budget)
 
 

@@ -89,7 +89,9 @@ class Study:
             self._rows = rows
             generator = np.random.default_rng(0)
             few = len(rows) <= JUDGED_ROWS
-            self._judged = np.arange(len(rows)) if few else np.sort(generator.choice(len(rows), JUDGED_ROWS, replace=False))
+            self._judged = (
+                np.arange(len(rows)) if few else np.sort(generator.choice(len(rows), JUDGED_ROWS, replace=False))
+            )
         if not np.array_equal(rows, self._rows):
             return
         member = Member(
@@ -113,7 +115,11 @@ class Study:
 
     def failures(self) -> str:
         """The reasons of failed experiments, for an error message."""
-        reasons = [str(e.results[-1].outcome.get("reason", "")).strip().splitlines() for e in self.experiments.values() if e.failed]
+        reasons = [
+            str(e.results[-1].outcome.get("reason", "")).strip().splitlines()
+            for e in self.experiments.values()
+            if e.failed
+        ]
         first = sorted({lines[-1] for lines in reasons if lines})
         return f"{self.num_failed} experiments failed: {'; '.join(first[:3])}" if first else "no experiment finished"
 
@@ -146,7 +152,8 @@ class Study:
         judged = self._judged
         assert judged is not None and self._rows is not None
         few = [
-            Member(m.number, m.score, {name: array[judged] for name, array in m.predictions.items()}, m.paths) for m in ranked
+            Member(m.number, m.score, {name: array[judged] for name, array in m.predictions.items()}, m.paths)
+            for m in ranked
         ]
         targets = self._targets(self._rows[judged])
         problem = self.dataset.problem
@@ -161,7 +168,8 @@ class Study:
     def _combined(self, weights: Mapping[int, float]) -> dict[str, np.ndarray]:
         members = [self.members[number] for number in weights]
         return {
-            f.name: f.combine([m.predictions[f.name] for m in members], list(weights.values())) if len(members) > 1
+            f.name: f.combine([m.predictions[f.name] for m in members], list(weights.values()))
+            if len(members) > 1
             else members[0].predictions[f.name]
             for f in self.dataset.problem.outputs
         }
@@ -286,5 +294,3 @@ def _scaled(path: Path, output: str, factor: float) -> Path:
 
 def _finite(value: float | None) -> float | None:
     return value if value is not None and math.isfinite(value) else None
-
-

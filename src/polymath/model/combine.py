@@ -48,7 +48,8 @@ def select(
         for number in allowed:
             mixed = {
                 f.name: f.combine(
-                    [current[f.name], by_number[number].predictions[f.name]], [len(picks) / (len(picks) + 1), 1 / (len(picks) + 1)]
+                    [current[f.name], by_number[number].predictions[f.name]],
+                    [len(picks) / (len(picks) + 1), 1 / (len(picks) + 1)],
                 )
                 for f in outputs
             }
@@ -70,7 +71,8 @@ def merge(members: Sequence[Member], weights: Mapping[int, float], outputs: Sequ
             share = weights[member.number] / len(member.paths)
             many = len(member.paths) > 1
             parts += [
-                (f"e{member.number}" + (f"f{fold}" if many else ""), path, share) for fold, path in enumerate(member.paths)
+                (f"e{member.number}" + (f"f{fold}" if many else ""), path, share)
+                for fold, path in enumerate(member.paths)
             ]
     if len(parts) == 1:
         return parts[0][1]

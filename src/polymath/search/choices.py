@@ -77,7 +77,11 @@ class Offer(Spec):
             return float(generator.integers(self.options))
         if self.log:
             low, high = math.log(self.low), math.log(self.high + (1 if self.whole else 0))
-            return self.clip(math.floor(math.exp(generator.uniform(low, high))) if self.whole else math.exp(generator.uniform(low, high)))
+            return self.clip(
+                math.floor(math.exp(generator.uniform(low, high)))
+                if self.whole
+                else math.exp(generator.uniform(low, high))
+            )
         if self.whole:
             return float(generator.integers(int(self.low), int(self.high) + 1))
         return float(generator.uniform(self.low, self.high))

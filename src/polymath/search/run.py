@@ -18,7 +18,6 @@ from typing import Any, Protocol
 from ..engine import Engine, WorkerDied
 from ..spec import canonical, loads
 from .choices import Answer, Trace
-from .cutters import Cutter
 from .generators import Generator
 from .ledger import Entry, Ledger
 
@@ -111,9 +110,7 @@ class Clock:
 
 
 class Plan(Protocol):
-    """What the search is about: turns choices into jobs and outcomes into results."""
-
-    cutter: Cutter
+    """What the search is about: turns choices into jobs and outcomes into results; asks a cutter who goes on."""
 
     def start(self, number: int, answer: Answer | None) -> tuple[Trace, str] | None:
         """Choices of experiment `number` and a label for people; None = nothing more to try."""

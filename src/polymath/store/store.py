@@ -111,14 +111,12 @@ class Store:
     def has(self, address: str) -> bool:
         return self.objects.size(address) is not None
 
-    def put_tensors(
-        self, tensors: Mapping[str, np.ndarray[Any, Any]], metadata: Mapping[str, str] | None = None
-    ) -> str:
+    def put_tensors(self, tensors: Mapping[str, np.ndarray[Any, Any]]) -> str:
         """Store named arrays as one safetensors object; equal arrays have equal addresses."""
         from . import tensors as tensors_
 
         self._writable()
-        return self.objects.put(tensors_.encode(tensors, metadata or {}))
+        return self.objects.put([tensors_.encode(tensors)])
 
     def get_tensors(self, address: str, *, finite: bool = False) -> dict[str, np.ndarray[Any, Any]]:
         """The arrays at an address, writable and the caller's own. Raises MissingObject, CorruptObject.

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ...model.probes import ConstantProbe, ForestProbe, LinearProbe, NearestProbe, NgramsProbe, PatchesProbe, Probe, TreesProbe
+from ...model.probes import (
+    ConstantProbe,
+    ForestProbe,
+    LinearProbe,
+    NearestProbe,
+    NgramsProbe,
+    PatchesProbe,
+    Probe,
+    TreesProbe,
+)
 from ..choices import Choose
 
 

@@ -16,12 +16,12 @@ from typing import Any
 
 import numpy as np
 
-from ...model.probes import Facts
+from ...model.path import Path
+from ...model.probes import Facts, Probe
 from ...problem import Dataset, Problem
 from ...spec import Spec, canonical
-from ...model.path import Path
 from ...train.job import Context, Job, Outcome, planned_work
-from ...train.recipe import GradientRecipe, Recipe
+from ...train.recipe import GradientRecipe
 from ..choices import Answer, Offer, Recorder, Trace, first
 from ..cutters import Halving
 from ..run import Clock, Experiment, Order, Result
@@ -102,7 +102,7 @@ class ProblemPlan:
         self.settings = settings
         self.finished = finished
         self.cutter = Halving(rungs=3)
-        self._made: dict[int, tuple[Path | None, Recipe]] = {}
+        self._made: dict[int, tuple[Path | None, GradientRecipe | Probe]] = {}
         self._rungs: dict[int, list[Rung]] = {}
         self._chosen: list[int] | None = None
         self._rate: float | None = None
@@ -127,7 +127,7 @@ class ProblemPlan:
         fixed = self.settings.methods[number] if number < len(self.settings.methods) else None
         recorder = Recorder(answer or first)
         path: Path | None = None
-        recipe: Recipe
+        recipe: GradientRecipe | Probe
         method = fixed if fixed is not None and fixed not in self._options() else recorder("method", self._options())
         if method == "path":
             path, recipe = problem_space(
@@ -161,7 +161,7 @@ class ProblemPlan:
         job = Job(
             dataset=self.settings.dataset,
             path=path,
-            recipe=recipe,
+            recipe=recipe,  # type: ignore[arg-type]  # pydantic checks which probe it is
             folds=self.settings.folds,
             work=rung.work,
             rate=rung.rate,
@@ -259,7 +259,9 @@ class ProblemPlan:
         short = [e for e in experiments if len(self._rungs.get(e.number, [])) == 1 and e.results and not e.failed]
         best = sorted(short, key=lambda e: (-e.results[0].score, e.number))[: clock.lanes]
         self._chosen = [e.number for e in best]
-        surplus = 1.0 if clock.by_work else 1.3  # under the real clock the schedule should end with the time, not before
+        surplus = (
+            1.0 if clock.by_work else 1.3
+        )  # under the real clock the schedule should end with the time, not before
         for experiment in best:
             path, _ = self._made[experiment.number]
             assert path is not None
@@ -321,5 +323,3 @@ def describe(path: Path) -> str:
         else:
             words.append(kind)
     return " > ".join(words)
-
-
