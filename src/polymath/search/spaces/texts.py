@@ -22,7 +22,7 @@ def encoder(choose: Choose, port: str, form: Form, *, prefix: str) -> tuple[list
     """
     family = choose(f"{prefix}.family", ["convolution", "words", "transformer", "recurrent"])
     width = choose(f"{prefix}.width", [128, 64, 256])
-    length = choose(f"{prefix}.length", [n for n in (256, 64, 1024) if n < form.size[0]] or [0])
+    length = choose(f"{prefix}.length", [n for n in (128, 256, 64, 1024) if n < form.size[0]] or [0])
     dropout = choose(f"{prefix}.dropout", [0.2, 0.0, 0.4])
     genes: list[Gene] = []
 
@@ -33,7 +33,7 @@ def encoder(choose: Choose, port: str, form: Form, *, prefix: str) -> tuple[list
     add("embedding", Embedding(width=width, length=length, dropout=dropout))
     if family == "convolution":
         sizes = choose(f"{prefix}.sizes", [[2, 3], [3], [2, 3, 4, 5], [3, 5]])
-        add("phrases", ConvolutionTokens(width=width, sizes=tuple(sizes), keep=True, dropout=dropout))
+        add("phrases", ConvolutionTokens(width=width // 2, sizes=tuple(sizes), keep=True, dropout=dropout))
     elif family == "transformer":
         depth, heads = choose(f"{prefix}.depth", [2, 1, 4]), choose(f"{prefix}.heads", [4, 8, 2])
         add("transformer", Transformer(depth=depth, heads=heads, expansion=2, dropout=dropout))
