@@ -80,6 +80,7 @@ def test_names_make_identifiers():
         (GENERATOR.integers(0, 3, N).astype(float), "category"),
         ([None, 0, 1] * (N // 3), "category"),
         (GENERATOR.integers(0, 300, N), "number"),
+        ([1, 5, 9, 2, 7, 3, 8] + [None] * (N - 7), "number"),
         (AMOUNT * 2 + 1e-1 * GENERATOR.normal(size=N), "number"),
         ([True, False] * (N // 2), "category"),
         ([str(i) for i in AMOUNT], "number"),

@@ -464,3 +464,22 @@ def test_kept_and_reread_columns_agree(tmp_path):
     ]
     assert clean.table.schema == again.table.schema and again.value_counts == {"not a finite number": 1}
     assert clean.table.slice(0, 49_999).equals(again.table.slice(0, 49_999))
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("0,1,2\n0.5,0.6,0.7\n", True),
+        (",0,1,2\n0,0.5,0.6,0.7\n", True),
+        ("0,1,2,y\n0.5,0.6,0.7,3\n", True),
+        ("0,1,2,kind\n0.5,0.6,0.7,a\n0.1,0.2,0.3,b\n", True),
+        ("2019,2020,2021\n5,6,7\n", True),
+        ("5.1,3.5,setosa\n4.9,3.0,setosa\n7,3.2,versicolor\n", False),
+        ("5.1,3.5,0.2\n4.9,3.0,0.2\n", False),
+        ("name,kind,town\nname,a,Bonn\nBob,b,Rome\nEve,a,Rome\n", True),
+        ("a,y\nx,1\n", True),
+    ],
+)
+def test_headers(tmp_path, text, expected):
+    rows = read(write(tmp_path / "t.csv", text))
+    assert (rows.table.column_names[-1] == text.partition("\n")[0].split(",")[-1]) is expected

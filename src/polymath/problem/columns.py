@@ -17,6 +17,8 @@ MOST_LOOKED_AT = 50_000
 ALMOST_EMPTY = 0.99
 FEW_NUMBERS = 20
 """A target with at most so many different whole numbers is one of a few categories."""
+SEEN_AGAIN = 3
+"""... if each comes so often on average."""
 TEXT_WORDS, TEXT_CHARACTERS = 3.0, 50.0
 """Free text has at least so many words, or characters, on average."""
 LEAK_ROWS, LEAK_PER_CLASS = 200, 20
@@ -223,7 +225,8 @@ def output_type(column: Column) -> tuple[str, str]:
 def number_output(column: Column) -> tuple[str, str]:
     """Few whole numbers are categories, others amounts."""
     numbers = column.values.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
-    if column.distinct <= FEW_NUMBERS and bool(np.all(numbers == np.floor(numbers))):
+    again = column.distinct <= 2 or len(numbers) >= SEEN_AGAIN * column.distinct
+    if column.distinct <= FEW_NUMBERS and again and bool(np.all(numbers == np.floor(numbers))):
         return "category", f"{column.distinct} different whole numbers"
     return "number", "numbers"
 

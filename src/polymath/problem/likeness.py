@@ -45,8 +45,10 @@ class Likeness:
 
         A group of more than `most` rows is no accident (few different inputs, blank pictures): its rows stay single.
         """
-        labels = [limited(part, most, nothing=True) for part in self.parts]
-        return joined([*labels, limited(self.whole, most)])
+        same = limited(self.whole, most)
+        alike = joined([*(limited(part, most, nothing=True) for part in self.parts), same])
+        chained = np.bincount(alike)[alike] > most  # a is like b is like c ...: only what is the same counts
+        return np.where(chained, alike.max(initial=0) + 1 + same, alike)
 
     def keys(self, rows: Rows, *, outputs: Sequence[str], seed: int) -> np.ndarray:
         """A pseudo-random key for each row from its content and the seed, uint64 [N]."""

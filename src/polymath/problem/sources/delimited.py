@@ -301,22 +301,30 @@ def find_delimiter(text: str, *, prefer: str) -> str:
 
 
 def is_header(rows: list[list[str]]) -> bool:
-    """Whether the first row names the columns: it holds no numbers above numbers, and its words do not come again."""
+    """Whether the first row names the columns, and is not a row like those below it.
+
+    A word above numbers is a name. Numbers above numbers are values, unless they count the columns (0, 1, 2, ... as
+    pandas writes them, or years). Where there are words only, they are values if most come again below.
+    """
     head, body = rows[0], rows[1:]
-    if not body:
+    columns = [[row[i].strip() for row in body if len(row) == len(head)] for i in range(len(head))]
+    numeric = [is_numeric(cells) for cells in columns]
+    named = [
+        (name.strip(), below) for name, below in zip(head, numeric, strict=True) if name.strip() not in values.MISSING
+    ]
+    if not body or any(below and not is_number(name) for name, below in named):
         return True
-    for position, name in enumerate(head):
-        cells = [row[position].strip() for row in body if len(row) == len(head)]
-        cells = [cell for cell in cells if cell not in values.MISSING]
-        if not cells or name.strip() in values.MISSING:
-            continue
-        numbers = sum(is_number(cell) for cell in cells)
-        if is_number(name) and numbers > 0.9 * len(cells):
-            return False
-        if not is_number(name) and numbers > 0.9 * len(cells):
-            return True
-    repeated = sum(name in {row[i] for row in body if len(row) == len(head)} for i, name in enumerate(head))
-    return repeated == 0 or head in body
+    if any(below for _, below in named):
+        whole = [int(name) for name, _ in named if name.isdecimal() and len(name) < 10]
+        return len(whole) > 2 and whole == list(range(whole[0], whole[0] + len(whole))) and len(whole) >= len(named) - 1
+    again = sum(name.strip() in cells for name, cells in zip(head, columns, strict=True))
+    return again < len(head) / 2 or head in body
+
+
+def is_numeric(cells: list[str]) -> bool:
+    """Whether nearly all cells that are not missing are numbers."""
+    known = [cell for cell in cells if cell not in values.MISSING]
+    return sum(map(is_number, known)) > 0.9 * len(known)
 
 
 def is_number(text: str) -> bool:
