@@ -32,7 +32,8 @@ def path(material: Material) -> Html:
     """The section on the final path."""
     whole = material.path
     groups = members(whole)
-    many = len(whole.genes) > MOST_GENES and len(groups) > 0
+    folded = any(len(folds) > 2 for folds in groups.values())  # alike copies side by side say nothing
+    many = bool(groups) and (folded or len(whole.genes) > MOST_GENES)
     boxes = _member_boxes(material, groups) if many else _gene_boxes(whole)
     what = f"{len(whole.genes):,} genes"
     caption = f"{what}, read from top to bottom. " + (
