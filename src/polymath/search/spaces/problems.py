@@ -33,15 +33,15 @@ EXAMPLES = {"vector": (3e5, 12.0, 80.0), "tokens": (2e5, 5.0, 40.0), "map": (2e6
 """Form -> examples that a full training sees, and its fewest and most epochs: longer ones overfitted where we looked."""
 NOMINAL_RATE = 2.0
 """Work units per second and lane assumed until the first training was timed (a modest core)."""
-CALIBRATION_WORK = 12.0
-"""Work units of the first rung of the first path: a few seconds on a modest core."""
+EXPLORE_RUNG = 0.04
+"""Share of a lane's budget that one experiment may take before a committing plan has chosen."""
 SEGMENT_SECONDS = 40.0
 """Real time of one segment of a long training: what a kill can cost at most, near enough."""
 FULL_SHARE = 0.25
 """A full training that costs more than this share of a lane's budget makes the plan commit."""
 EXPLORE_SHARE = 0.15
 """Share of the budget after which a committing plan stops looking around."""
-STEADY_SHARE = 0.35
+STEADY_SHARE = 0.1
 """Share of a long training at full learning rate before it decays."""
 
 
@@ -183,9 +183,9 @@ class ProblemPlan:
         full = self._full_work(path)
         lane_work = self._lane_work(clock)
         if self._commits(full, clock):
-            if experiment.number == self.settings.methods.index("path"):
-                return [Rung(work=min(CALIBRATION_WORK, 0.04 * lane_work, full), rate=(1.0, 1.0))]
-            return [Rung(work=min(0.035 * lane_work, full), rate=(1.0, 1.0))]
+            known = clock.by_work or self._rate is not None
+            # Until the speed of paths is known the real clock alone ends the first one.
+            return [Rung(work=min(EXPLORE_RUNG * lane_work, full) if known else 0.1 * full, rate=(1.0, 1.0))]
         work = min(full, FULL_SHARE * lane_work)
         return [
             Rung(work=work / 9, rate=(1.0, 1.0)),
@@ -221,6 +221,8 @@ class ProblemPlan:
         if self._chosen is not None and experiment.number in self._chosen and rungs:
             ahead = rungs[-1].work - before
             return left * (rung.work - before) / ahead if ahead > 0 else left
+        if len(rungs) == 1 and self.settings.seconds is not None:
+            return min(left, max(1.1 * EXPLORE_RUNG * self.settings.seconds, 2.0))
         return left
 
     # Decisions ---------------------------------------------------------------------------------------------------
