@@ -11,8 +11,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ...spec import BadInput, printable
-from .delimited import MOST_COLUMNS, clean_names
 from .rows import Tally
+from .sniff import MOST_COLUMNS, clean_names
 from .spill import Loaded, Room
 from .typed import plain_batch
 

@@ -15,8 +15,9 @@ import pyarrow as pa
 
 from ...spec import BadInput, printable
 from . import streams
-from .delimited import BAD_SHARE, MOST_COLUMNS, Raw, clean_names
+from .delimited import BAD_SHARE, Raw
 from .rows import Tally
+from .sniff import MOST_COLUMNS, clean_names
 from .spill import Loaded, Room
 from .typed import plain_batch
 

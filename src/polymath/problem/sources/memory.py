@@ -13,8 +13,8 @@ import numpy as np
 import pyarrow as pa
 
 from ...spec import BadInput, printable
-from .delimited import MOST_COLUMNS, clean_names
 from .rows import Tally
+from .sniff import MOST_COLUMNS, clean_names
 from .typed import plain_table
 
 REMEDY = (
