@@ -415,7 +415,7 @@ def test_a_store_lives_on_both_sides_of_a_fork(path):
             store.add_record("thread", {"n": len(written)})
             written.append(1)
 
-    thread = threading.Thread(target=write)
+    thread = threading.Thread(target=write, daemon=True)
     thread.start()
     children = []
     for which in range(8):

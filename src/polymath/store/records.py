@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any
 
 from ..spec import canonical, loads, sha256
@@ -37,7 +36,7 @@ class Draft:
 
 @dataclass(frozen=True, kw_only=True)
 class Record:
-    """A record as it is stored. `address` and `text` follow from the other fields."""
+    """A record as it is stored. `address` and `text` follow from the other fields. Raises ValueError if it is none."""
 
     kind: str
     id: str
@@ -46,23 +45,23 @@ class Record:
     fence: int
     written: int
 
-    @cached_property
-    def text(self) -> str:
-        return canonical(
-            {
-                "body": self.body,
-                "fence": self.fence,
-                "id": self.id,
-                "kind": self.kind,
-                "refs": list(self.refs),
-                "schema": SCHEMA,
-                "written": self.written,
-            }
-        )
+    text: str = field(init=False, repr=False, compare=False)
+    address: str = field(init=False, repr=False, compare=False)
 
-    @cached_property
-    def address(self) -> str:
-        return sha256(self.text.encode())
+    def __post_init__(self) -> None:
+        # Not cached properties: in Python 3.11 those share a lock, which a fork may find held for ever.
+        _check(self)
+        fields = {
+            "body": self.body,
+            "fence": self.fence,
+            "id": self.id,
+            "kind": self.kind,
+            "refs": list(self.refs),
+            "schema": SCHEMA,
+            "written": self.written,
+        }
+        object.__setattr__(self, "text", canonical(fields))
+        object.__setattr__(self, "address", sha256(self.text.encode()))
 
     def same_content(self, other: Record) -> bool:
         """Whether both say the same, whenever they were written."""
@@ -83,7 +82,6 @@ def make(draft: Draft, *, written: int, fence: int = 0) -> Record:
     if name is None:
         name = sha256(canonical({"body": draft.body, "kind": draft.kind, "refs": list(refs)}).encode())
     record = Record(kind=draft.kind, id=name, body=draft.body, refs=refs, fence=fence, written=written)
-    _check(record)
     size = len(record.text.encode())
     if size > MAX_RECORD_BYTES:
         raise ValueError(
@@ -115,7 +113,6 @@ def read(data: bytes | bytearray | str) -> Record:
             fence=plain["fence"],
             written=plain["written"],
         )
-        _check(record)
         if record.text != text:
             raise ValueError("The record is not canonical JSON.")
     except RecursionError:
