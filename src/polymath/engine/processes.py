@@ -17,16 +17,19 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from multiprocessing.context import BaseContext
 from multiprocessing.process import BaseProcess
+from types import ModuleType
 
 from .interface import Function, WorkerDied
 
 _PR_SET_PDEATHSIG = 1
+_STARTING = threading.Lock()
 
 
 @dataclass
@@ -84,7 +87,8 @@ class Processes:
         process: BaseProcess = self._context.Process(  # type: ignore[attr-defined]  # BaseContext leaves it to its kinds
             target=_work, args=(self._function, theirs, self._memory_bytes), name=f"polymath-worker-{lane}", daemon=True
         )
-        process.start()
+        with _no_main():
+            process.start()
         theirs.close()
         self._processes[lane] = process
         return process, ours
@@ -121,6 +125,21 @@ class Processes:
                 order.future.set_result(answer[1:])
             else:
                 order.future.set_exception(RuntimeError(answer[1:]))
+
+
+@contextmanager
+def _no_main() -> Iterator[None]:
+    """Within this, `__main__` looks empty: a new worker would otherwise run the user's script again to find functions in it.
+
+    What we run stands in a module of its own, so a script needs no `if __name__ == "__main__"` to use us.
+    """
+    with _STARTING:
+        kept = sys.modules["__main__"]
+        sys.modules["__main__"] = ModuleType("__main__")
+        try:
+            yield
+        finally:
+            sys.modules["__main__"] = kept
 
 
 def _how(exitcode: int | None) -> str:

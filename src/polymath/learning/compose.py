@@ -167,7 +167,7 @@ def _search(
         context=context,
         folds=rotation(dataset),
         seed=wishes.seed,
-        methods=methods(dataset.problem, facts),
+        methods=methods(dataset.problem, facts, seconds=budget),
         seconds=budget,
         mirrored=mirrored(dataset),
     )

@@ -39,6 +39,8 @@ SEGMENT_SECONDS = 40.0
 """Real time of one segment of a long training: what a kill can cost at most, near enough."""
 FULL_SHARE = 0.25
 """A full training that costs more than this share of a lane's budget makes the plan commit."""
+PATCHES_RATE = 10.0
+"""Work units per second of the patches head: matrix products, on one modest core."""
 EXPLORE_SHARE = 0.15
 """Share of the budget after which a committing plan stops looking around."""
 STEADY_SHARE = 0.1
@@ -83,10 +85,13 @@ def mirrored(dataset: Dataset) -> bool:
     return False
 
 
-def methods(problem: Problem, facts: Facts) -> tuple[str, ...]:
+def methods(problem: Problem, facts: Facts, *, seconds: float | None) -> tuple[str, ...]:
     """What suits this problem, cheapest first; 'path' comes early, so that its speed is known."""
     names = [name for name, settings in SETTINGS.items() if settings(_default()).suits(facts.ports)]
-    names = [name for name in names if name != "nearest" or facts.rows <= 50_000]
+    names = [name for name in names if name != "nearest" or facts.rows <= 20_000]
+    if seconds is not None:  # dense algebra that cannot stop half way
+        patches = SETTINGS["patches"](_default()).work(facts) / PATCHES_RATE
+        names = [name for name in names if name != "patches" or patches < EXPLORE_RUNG * seconds]
     early = [name for name in ("constant", "linear", "trees", "ngrams") if name in names]
     return (*early, "path", *(name for name in names if name not in early))
 
@@ -209,8 +214,7 @@ class ProblemPlan:
         return (self._rate or NOMINAL_RATE) * (self.settings.seconds or 60.0)
 
     def _commits(self, full: float, clock: Clock) -> bool:
-        heavy = any(form.kind != "vector" for form in self.settings.facts.ports.values())
-        return heavy and full > FULL_SHARE * self._lane_work(clock)
+        return self._heavy and full > FULL_SHARE * self._lane_work(clock)
 
     def _seconds(self, experiment: Experiment, rung: Rung, before: float, clock: Clock) -> float | None:
         """Real time for this rung: its share of what the experiment still has to do in the time that is left."""
@@ -221,9 +225,14 @@ class ProblemPlan:
         if self._chosen is not None and experiment.number in self._chosen and rungs:
             ahead = rungs[-1].work - before
             return left * (rung.work - before) / ahead if ahead > 0 else left
-        if len(rungs) == 1 and self.settings.seconds is not None:
+        if len(rungs) <= 1 and self._heavy and self.settings.seconds is not None:
             return min(left, max(1.1 * EXPLORE_RUNG * self.settings.seconds, 2.0))
         return left
+
+    @property
+    def _heavy(self) -> bool:
+        """Pictures or texts: one training can take the whole budget."""
+        return any(form.kind != "vector" for form in self.settings.facts.ports.values())
 
     # Decisions ---------------------------------------------------------------------------------------------------
     def goes_on(self, experiments: list[Experiment], *, clock: Clock) -> Experiment | None:
@@ -253,8 +262,10 @@ class ProblemPlan:
     def _should_commit(self, experiments: list[Experiment], clock: Clock) -> bool:
         short = [e for e in experiments if len(self._rungs.get(e.number, [])) == 1]
         tried = [e for e in short if e.results and not e.failed]
-        enough = len(tried) >= clock.lanes and len(tried) >= 3
-        return bool(tried) and (clock.share_spent >= EXPLORE_SHARE or (enough and len(tried) >= 8))
+        late = clock.share_spent >= EXPLORE_SHARE
+        return len(tried) >= max(8, clock.lanes) or (
+            late and len(tried) >= min(clock.lanes, 1 + 8 * (1 - clock.share_spent))
+        )
 
     def _commit(self, experiments: list[Experiment], clock: Clock) -> None:
         """Gives the best explored experiments, one per lane, the rest of the budget."""
