@@ -1,8 +1,8 @@
 """Polymath: hand it data and compute, get a working model, and a growing store of what it learned.
 
-    >>> from polymath import Polymath                                          # doctest: +SKIP
-    >>> task = Polymath("knowledge/").learn("flowers/", budget="10m")          # doctest: +SKIP
-    >>> task.predict("rose.jpg")                                               # doctest: +SKIP
+>>> from polymath import Polymath                                          # doctest: +SKIP
+>>> task = Polymath("knowledge/").learn("flowers/", budget="10m")          # doctest: +SKIP
+>>> task.predict("rose.jpg")                                               # doctest: +SKIP
 """
 
 from __future__ import annotations

@@ -18,14 +18,22 @@ if TYPE_CHECKING:
 __all__ = ["Polymath", "StoreError", "Task", "num_bytes", "rebuild", "seconds", "verify"]
 
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-_SIZES = {"": 1, "K": 1000, "M": 1000**2, "G": 1000**3, "T": 1000**4, "KI": 2**10, "MI": 2**20, "GI": 2**30, "TI": 2**40}
+_SIZES = {
+    "": 1,
+    "K": 1000,
+    "M": 1000**2,
+    "G": 1000**3,
+    "T": 1000**4,
+    "KI": 2**10,
+    "MI": 2**20,
+    "GI": 2**30,
+    "TI": 2**40,
+}
 
 
 def seconds(text: str | float) -> float:
     """'90s', '10m', '2h', '1h30m' or a number of seconds. Raises BadInput."""
-    if isinstance(text, (int, float)):
-        value = float(text)
-    elif re.fullmatch(r"\d+(\.\d+)?", text.strip()):
+    if isinstance(text, (int, float)) or re.fullmatch(r"\d+(\.\d+)?", text.strip()):
         value = float(text)
     else:
         parts = re.findall(r"(\d+(?:\.\d+)?)\s*([smhd])", text.strip().lower())
@@ -154,4 +162,6 @@ class Task:
 
     def __repr__(self) -> str:
         summary = self.record.summary
-        return f"<Task {self.name!r}: {summary.metric} {summary.test if summary.test is not None else summary.validation}>"
+        return (
+            f"<Task {self.name!r}: {summary.metric} {summary.test if summary.test is not None else summary.validation}>"
+        )

@@ -16,9 +16,7 @@ from .ngrams import NgramsProbe
 from .patches import PatchesProbe
 from .trees import TreesProbe
 
-AnyProbe: TypeAlias = (
-    ConstantProbe | ForestProbe | LinearProbe | NearestProbe | NgramsProbe | PatchesProbe | TreesProbe
-)
+AnyProbe: TypeAlias = ConstantProbe | ForestProbe | LinearProbe | NearestProbe | NgramsProbe | PatchesProbe | TreesProbe
 
 PROBES: tuple[type[Probe], ...] = (
     ConstantProbe,

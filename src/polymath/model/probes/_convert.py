@@ -58,8 +58,9 @@ def _categorical(model: Any, width: int) -> np.ndarray:
     return mask
 
 
-def _boosted_tree(predictor: Any, order: Sequence[int], codes: Mapping[int, np.ndarray], columns: Sequence[int],
-                  output: int) -> Tree:
+def _boosted_tree(
+    predictor: Any, order: Sequence[int], codes: Mapping[int, np.ndarray], columns: Sequence[int], output: int
+) -> Tree:
     nodes = predictor.nodes
     itself = np.arange(len(nodes))
     leaf = nodes["is_leaf"].astype(bool)
@@ -94,15 +95,17 @@ def averaged(model: Any, columns: Sequence[int], values: Sequence[np.ndarray]) -
         leaf = tree.children_left < 0
         itself = np.arange(tree.node_count)
         missing = getattr(tree, "missing_go_to_left", np.zeros(tree.node_count))
-        trees.append(Tree(
-            column=np.array([columns[int(f)] if f >= 0 else 0 for f in tree.feature]),
-            threshold=floor32(np.where(leaf, 0.0, tree.threshold)),
-            left=np.where(leaf, itself, tree.children_left),
-            right=np.where(leaf, itself, tree.children_right),
-            missing_left=np.asarray(missing).astype(bool),
-            value=np.where(leaf[:, None], value, 0.0).astype(np.float32),
-            sets={},
-        ))
+        trees.append(
+            Tree(
+                column=np.array([columns[int(f)] if f >= 0 else 0 for f in tree.feature]),
+                threshold=floor32(np.where(leaf, 0.0, tree.threshold)),
+                left=np.where(leaf, itself, tree.children_left),
+                right=np.where(leaf, itself, tree.children_right),
+                missing_left=np.asarray(missing).astype(bool),
+                value=np.where(leaf[:, None], value, 0.0).astype(np.float32),
+                sets={},
+            )
+        )
     return trees
 
 
@@ -114,8 +117,9 @@ def floor32(thresholds: np.ndarray) -> np.ndarray:
     return np.where(narrow.astype(np.float64) > wide, np.nextafter(narrow, np.float32(-np.inf)), narrow)
 
 
-def as_layer(trees: Sequence[Tree], base: np.ndarray, *, vector_leaves: bool = False,
-             link: str = "none") -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+def as_layer(
+    trees: Sequence[Tree], base: np.ndarray, *, vector_leaves: bool = False, link: str = "none"
+) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """Description and tensors of the `trees` layer that computes `base` plus these trees."""
     sizes = np.array([len(tree.column) for tree in trees])
     starts = np.concatenate([[0], np.cumsum(sizes)[:-1]]).astype(np.int64)
@@ -142,8 +146,14 @@ def as_layer(trees: Sequence[Tree], base: np.ndarray, *, vector_leaves: bool = F
         "base": base.astype(np.float32),
     }
     description = {
-        "kind": "trees", "width": len(base), "num_trees": len(trees), "num_nodes": nodes, "num_bitsets": num_sets,
-        "depth": max(_depth(tree) for tree in trees), "vector_leaves": vector_leaves, "link": link,
+        "kind": "trees",
+        "width": len(base),
+        "num_trees": len(trees),
+        "num_nodes": nodes,
+        "num_bitsets": num_sets,
+        "depth": max(_depth(tree) for tree in trees),
+        "vector_leaves": vector_leaves,
+        "link": link,
     }
     return description, tensors
 

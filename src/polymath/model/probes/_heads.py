@@ -13,8 +13,15 @@ from ._solve import Fold, Head, Matrix, fit_head
 from .base import Material
 
 
-def fit_heads(material: Material, training: Matrix, validation: Matrix, *, strengths: Sequence[float],
-              max_iterations: int, tolerance: float = 1e-5) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+def fit_heads(
+    material: Material,
+    training: Matrix,
+    validation: Matrix,
+    *,
+    strengths: Sequence[float],
+    max_iterations: int,
+    tolerance: float = 1e-5,
+) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Output -> weight [D, W] and bias [W] of its raw prediction. The features' rows are the material's, in order."""
     found = {}
     starts = start_values(material)
@@ -23,7 +30,12 @@ def fit_heads(material: Material, training: Matrix, validation: Matrix, *, stren
         weights = None if material.weights is None else material.weights[material.training]
         fold = Fold(training, target[material.training], validation, target[material.validation], weights)
         head = fit_head(
-            fold, kind, bias=start, strengths=strengths, max_iterations=max_iterations, tolerance=tolerance,
+            fold,
+            kind,
+            bias=start,
+            strengths=strengths,
+            max_iterations=max_iterations,
+            tolerance=tolerance,
             deadline=material.deadline,
         )
         found[output] = _whole(head, feature)

@@ -46,16 +46,39 @@ class Head:
     loss: float
 
 
-def fit_head(fold: Fold, kind: Literal["softmax", "sigmoid", "squares"], *, bias: np.ndarray,
-             strengths: Sequence[float], max_iterations: int, tolerance: float, deadline: float | None) -> Head:
+def fit_head(
+    fold: Fold,
+    kind: Literal["softmax", "sigmoid", "squares"],
+    *,
+    bias: np.ndarray,
+    strengths: Sequence[float],
+    max_iterations: int,
+    tolerance: float,
+    deadline: float | None,
+) -> Head:
     """The best head over the strengths. `bias` is the constant to start from; `tolerance`: see `lbfgs`."""
     solve = {"softmax": _logistic, "sigmoid": _logistic, "squares": _least_squares}[kind]
-    return solve(fold, kind, bias=bias, strengths=sorted(strengths, reverse=True), max_iterations=max_iterations,
-                 tolerance=tolerance, deadline=deadline)
+    return solve(
+        fold,
+        kind,
+        bias=bias,
+        strengths=sorted(strengths, reverse=True),
+        max_iterations=max_iterations,
+        tolerance=tolerance,
+        deadline=deadline,
+    )
 
 
-def _logistic(fold: Fold, kind: str, *, bias: np.ndarray, strengths: Sequence[float], max_iterations: int,
-              tolerance: float, deadline: float | None) -> Head:
+def _logistic(
+    fold: Fold,
+    kind: str,
+    *,
+    bias: np.ndarray,
+    strengths: Sequence[float],
+    max_iterations: int,
+    tolerance: float,
+    deadline: float | None,
+) -> Head:
     columns, features = fold.training_target.shape[1], fold.training.shape[1]
     link = _softmax if kind == "softmax" else _sigmoid
     point = np.concatenate([np.zeros((features, columns), np.float32), bias[None].astype(np.float32)])
@@ -114,8 +137,14 @@ def _sigmoid(scores: np.ndarray, target: np.ndarray, weights: np.ndarray) -> tup
     return float(np.sum(losses * weights, dtype=np.float64)), ((expit(scores) - target) * weights).astype(np.float32)
 
 
-def lbfgs(objective: Callable[[np.ndarray], tuple[float, np.ndarray]], start: np.ndarray, *, max_iterations: int,
-          tolerance: float, deadline: float | None) -> np.ndarray:
+def lbfgs(
+    objective: Callable[[np.ndarray], tuple[float, np.ndarray]],
+    start: np.ndarray,
+    *,
+    max_iterations: int,
+    tolerance: float,
+    deadline: float | None,
+) -> np.ndarray:
     """Minimise a smooth convex function (Nocedal 1980) with backtracking.
 
     Stops when two steps in a row gain less than `tolerance` times the value.
@@ -141,7 +170,7 @@ def lbfgs(objective: Callable[[np.ndarray], tuple[float, np.ndarray]], start: np
         change, turn = moved - point, moved_gradient - gradient
         curvature = float(np.vdot(change, turn))
         if curvature > 1e-12:
-            steps = [*steps[-(MEMORY - 1):], (change, turn, curvature)]
+            steps = [*steps[-(MEMORY - 1) :], (change, turn, curvature)]
         gain = value - moved_value
         point, value, gradient = moved, moved_value, moved_gradient
         small = small + 1 if gain < tolerance * max(abs(value), 1e-3) else 0
@@ -165,27 +194,45 @@ def _direction(gradient: np.ndarray, steps: Sequence[tuple[np.ndarray, np.ndarra
     return direction
 
 
-def _least_squares(fold: Fold, kind: str, *, bias: np.ndarray, strengths: Sequence[float], max_iterations: int,
-                   tolerance: float, deadline: float | None) -> Head:
+def _least_squares(
+    fold: Fold,
+    kind: str,
+    *,
+    bias: np.ndarray,
+    strengths: Sequence[float],
+    max_iterations: int,
+    tolerance: float,
+    deadline: float | None,
+) -> Head:
     """Each column by itself, on the rows where its target is known."""
     heads = []
     for column in range(fold.training_target.shape[1]):
         known, judged = (~np.isnan(t[:, column]) for t in (fold.training_target, fold.validation_target))
-        one = Fold(fold.training[known], fold.training_target[known, column], fold.validation[judged],
-                   fold.validation_target[judged, column], None if fold.weights is None else fold.weights[known])
+        one = Fold(
+            fold.training[known],
+            fold.training_target[known, column],
+            fold.validation[judged],
+            fold.validation_target[judged, column],
+            None if fold.weights is None else fold.weights[known],
+        )
         solve = _factorised if fold.training.shape[1] <= WIDEST_FACTORISED else _conjugate
-        heads.append(solve(one, bias=float(bias[column]), strengths=strengths, max_iterations=max_iterations,
-                           tolerance=tolerance))
+        heads.append(
+            solve(
+                one, bias=float(bias[column]), strengths=strengths, max_iterations=max_iterations, tolerance=tolerance
+            )
+        )
         if deadline is not None and time.monotonic() > deadline and column + 1 < len(bias):
             rest = len(bias) - column - 1
             heads += [Head(np.zeros(fold.training.shape[1], np.float32), np.asarray(b), 0.0) for b in bias[-rest:]]
             break
-    return Head(np.stack([h.weight for h in heads], 1), np.array([h.bias for h in heads], np.float32),
-                float(np.mean([h.loss for h in heads])))
+    return Head(
+        np.stack([h.weight for h in heads], 1),
+        np.array([h.bias for h in heads], np.float32),
+        float(np.mean([h.loss for h in heads])),
+    )
 
 
-def _factorised(fold: Fold, *, bias: float, strengths: Sequence[float], max_iterations: int,
-                tolerance: float) -> Head:
+def _factorised(fold: Fold, *, bias: float, strengths: Sequence[float], max_iterations: int, tolerance: float) -> Head:
     rows, features = fold.training.shape
     weights = np.ones(rows, np.float32) if fold.weights is None else fold.weights
     total = float(weights.sum())
@@ -211,8 +258,7 @@ def _factorised(fold: Fold, *, bias: float, strengths: Sequence[float], max_iter
     return best
 
 
-def _conjugate(fold: Fold, *, bias: float, strengths: Sequence[float], max_iterations: int,
-                tolerance: float) -> Head:
+def _conjugate(fold: Fold, *, bias: float, strengths: Sequence[float], max_iterations: int, tolerance: float) -> Head:
     """For wide sparse features: minimise by L-BFGS, which for squares is conjugate gradients with a memory."""
     rows = fold.training.shape[0]
     weights = np.full(rows, 1 / rows, np.float32) if fold.weights is None else (fold.weights / rows).astype(np.float32)
@@ -242,4 +288,3 @@ def _conjugate(fold: Fold, *, bias: float, strengths: Sequence[float], max_itera
 def _judged(fold: Fold, weight: np.ndarray, bias: np.float32) -> Head:
     wrong = np.asarray(fold.validation @ weight) + bias - fold.validation_target
     return Head(weight, np.asarray(bias), float(np.mean(np.square(wrong, dtype=np.float64))) if len(wrong) else 0.0)
-

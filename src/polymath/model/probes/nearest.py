@@ -60,8 +60,9 @@ class NearestProbe(Probe):
                     best, found[output] = loss, prediction
         return Fitted(predictions=found)
 
-    def _neighbours(self, path: Path, source: str, material: Material, kept: np.ndarray,
-                    random: np.random.Generator) -> np.ndarray:
+    def _neighbours(
+        self, path: Path, source: str, material: Material, kept: np.ndarray, random: np.random.Generator
+    ) -> np.ndarray:
         """Places in `kept` of the nearest rows of every validation row, nearest first."""
         stored, asked = (_dense(features_of(path, source, material, rows)) for rows in (kept, material.validation))
         if stored.shape[1] > self.width:

@@ -61,7 +61,10 @@ class NgramsProbe(Probe):
         for place, (output, (weight, bias)) in enumerate(heads.items()):
             tensors = {"key": known, "rarity": rarity, "weight": weight, "bias": bias}
             description = {
-                "kind": "ngrams", "width": len(bias), "longest": self.longest, "num_ngrams": len(known),
+                "kind": "ngrams",
+                "width": len(bias),
+                "longest": self.longest,
+                "num_ngrams": len(known),
             }
             name = f"n-grams {place}"
             genes.append(gene(name, description, tuple(port(text) for text in texts), material.put(tensors)))

@@ -80,9 +80,7 @@ class PatchesProbe(Probe):
         training, validation = (
             features_of(path, source, material, rows) for rows in (material.training, material.validation)
         )
-        heads = fit_heads(
-            material, training, validation, strengths=self.strengths, max_iterations=self.max_iterations
-        )
+        heads = fit_heads(material, training, validation, strengths=self.strengths, max_iterations=self.max_iterations)
         outputs = {}
         for place, (output, (weight, bias)) in enumerate(heads.items()):
             stored = material.put({"0.weight": np.ascontiguousarray(weight.T), "0.bias": bias})
@@ -122,8 +120,9 @@ def draw_patches(images_BCHW: np.ndarray, side: int, number: int, random: np.ran
     return windows[image, :, top, left].reshape(number, channels * side * side)
 
 
-def whitened_filters(patches: np.ndarray, number: int, random: np.random.Generator, *,
-                     clusters: bool) -> tuple[np.ndarray, np.ndarray]:
+def whitened_filters(
+    patches: np.ndarray, number: int, random: np.random.Generator, *, clusters: bool
+) -> tuple[np.ndarray, np.ndarray]:
     """Filters [number, P] and biases [number] such that `filter · patch / deviation + bias` is the product of the
     normalised whitened patch with a normalised whitened training patch (or centre of a cluster of them)."""
     centred = patches - patches.mean(axis=1, keepdims=True)
