@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -13,9 +13,11 @@ import pyarrow as pa
 from .predicting import Predictor, TaskRecord
 from .problem import Problem
 from .problem.sources import Rows, read
-from .search import Entry, Ledger
 from .spec import BadInput, Json, plain
 from .store import Store
+
+if TYPE_CHECKING:
+    from .search import Entry
 
 PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
 
@@ -44,7 +46,7 @@ def _single(data: Any, problem: Problem) -> pa.Table | None:
 
 
 def evaluate(predictor: Predictor, data: Any) -> dict[str, Json]:
-    """{task, rows, rows_unused, scores}: metric name -> value, or output -> metric -> value where there are several outputs."""
+    """{task, rows, rows_unused, scores}: metric -> value, or output -> metric -> value where outputs are several."""
     problem = predictor.problem
     rows = rows_of(data, problem)
     lacking = [f.name for f in problem.outputs if f.name not in rows.table.column_names]
@@ -80,6 +82,8 @@ def evaluate(predictor: Predictor, data: Any) -> dict[str, Json]:
 
 def entries(store: Store, record: TaskRecord) -> list[Entry]:
     """Every finished rung that was made on the data of a task, oldest first."""
+    from .search import Ledger  # predicting comes through this file too, and loads no search
+
     dataset = record.origin.get("dataset")
     return [entry for entry in Ledger(store, record.name).entries() if entry.dataset == dataset]
 

@@ -76,8 +76,9 @@ class Polymath:
     ) -> Task:
         """Learns a task from a file, a folder, a table or arrays; returns it when the budget is spent.
 
-        `target`: the column or columns to predict. `budget`: '60s', '10m', '2h' (default 10 minutes), or give `work`, a number
-        of work units, for a result that does not depend on the clock. `problem`: what to learn, instead of finding it out.
+        `target`: the column or columns to predict. `budget`: '60s', '10m', '2h' (default 10 minutes), or give `work`,
+        a number of work units, for a result that does not depend on the clock. `problem`: what to learn, instead of
+        finding it out.
         Other wishes: see `polymath.learning.Wishes`.
         The same call again goes on where it stopped. Raises BadInput when the data cannot be used.
         """
@@ -139,7 +140,7 @@ class Task:
         return evaluate(self.predictor, data)
 
     def leaderboard(self) -> list[dict[str, Json]]:
-        """Every experiment, best first: what it was, its validation score, work and seconds, and why it failed if it did."""
+        """Every experiment, best first: what it was, its validation score, work, seconds, and why it failed if so."""
         from .evaluating import leaderboard
 
         return leaderboard(self.store, self.record)
@@ -147,7 +148,7 @@ class Task:
     def report(self, path: str | Path | None = None, *, cache: str | Path | None = None) -> Path:
         """Writes one self-contained HTML page with pictures and returns where it is.
 
-        `cache`: the folder of decoded data given to `learn`, from which the inputs of mistakes are shown if still there.
+        `cache`: the folder of decoded data given to `learn`; mistakes are shown with their inputs if still there.
         """
         from .evaluating import entries
         from .explain import write_report

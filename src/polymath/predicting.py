@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+from pydantic import Field
 
 from .problem import Problem
 from .spec import BadInput, Json, Spec
@@ -61,7 +62,7 @@ class TaskRecord(Spec):
     """Split -> output -> metric -> value."""
     members: tuple[dict[str, Any], ...] = ()
     """Experiments in the path: number, label, weight."""
-    origin: dict[str, Any] = {}
+    origin: dict[str, Any] = Field(default_factory=dict)
     """Source, its fingerprint, seed, budget, versions, device: where it came from."""
     unused: tuple[dict[str, Any], ...] = ()
     """Rows that were not used: reason, count and an example."""
@@ -111,7 +112,7 @@ class Predictor:
         self.module.eval().to(device)
 
     def predict(self, table: pa.Table) -> Iterator[list[dict[str, Json]]]:
-        """Chunks of answers, one dictionary output -> {value, ...} per row; a row that cannot be used has {"error": why}."""
+        """Chunks of answers, per row a dictionary output -> {value, ...}; {"error": why} where it cannot be used."""
         for begin in range(0, max(len(table), 1), CHUNK_ROWS):
             chunk = table.slice(begin, CHUNK_ROWS)
             if len(chunk):

@@ -442,7 +442,7 @@ def _check_answers_decoded(feature: Feature, answers: np.ndarray, target: np.nda
 
 
 def check_engine(engine: Engine) -> None:
-    """Holds an engine that runs `text -> text * 2` to the contract: every job answered once, in any order; then closes it."""
+    """Holds an engine that runs `text -> text * 2` to the contract: each job answered once, in any order; closes it."""
     texts = [f"{number}," for number in range(3 * engine.lanes + 1)]
     futures = [engine.submit(text) for text in texts]
     assert [future.result(timeout=60) for future in futures] == [text * 2 for text in texts]
@@ -453,7 +453,7 @@ def check_engine(engine: Engine) -> None:
 
 
 def check_generator(kind: type[Generator]) -> None:
-    """Holds a generator to the contract: the same seed and the same news give the same proposals, all of them allowed."""
+    """Holds a generator to the contract: same seed and same news, same proposals, all allowed."""
 
     def space(choose: Choose) -> list[Any]:
         depth = choose("depth", 1, 4)

@@ -15,12 +15,14 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_diabetes, load_iris
 
+WORK = 0.6
+"""Work units for iris: seconds, and enough for the cheap heads and a first path."""
 POLYMATH = [sys.executable, "-m", "polymath.app.main"]
 
 
 def run(*words: object, code: int = 0, timeout: float = 120) -> subprocess.CompletedProcess[str]:
     """Runs a command; fails with its talk if the exit code is another."""
-    done = subprocess.run([*POLYMATH, *map(str, words)], capture_output=True, text=True, timeout=timeout)
+    done = subprocess.run([*POLYMATH, *map(str, words)], capture_output=True, text=True, timeout=timeout, check=False)
     assert done.returncode == code, f"exit code {done.returncode}\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
     assert "Traceback" not in done.stderr
     return done
@@ -46,7 +48,7 @@ def iris(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def learned(iris: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
     store = tmp_path_factory.mktemp("store") / "knowledge"
-    return store, answer("learn", iris, "--target", "target", "--work", 2, "--engine", "inline", "--store", store)
+    return store, answer("learn", iris, "--target", "target", "--work", WORK, "--engine", "inline", "--store", store)
 
 
 def test_learn_says_what_the_issue_asks_for(learned: tuple[Path, dict[str, Any]]) -> None:
@@ -61,7 +63,7 @@ def test_learn_says_what_the_issue_asks_for(learned: tuple[Path, dict[str, Any]]
     assert said["interval"][0] <= said["test"] <= said["interval"][1]
     assert said["failed"] == 0
     assert said["rows_used"] == 150
-    assert 0 < said["work"] <= 2.2
+    assert 0 < said["work"] <= 1.5 * WORK  # each gradient rung takes at least one step per fold
 
 
 def test_predict_evaluate_and_the_lists(learned: tuple[Path, dict[str, Any]], iris: Path, tmp_path: Path) -> None:
@@ -114,7 +116,7 @@ def test_same_work_same_digest_in_processes(learned: tuple[Path, dict[str, Any]]
         "--target",
         "target",
         "--work",
-        2,
+        WORK,
         "--engine",
         "processes",
         "--lanes",
@@ -127,7 +129,7 @@ def test_same_work_same_digest_in_processes(learned: tuple[Path, dict[str, Any]]
 
 def test_the_same_command_again_costs_nothing(learned: tuple[Path, dict[str, Any]], iris: Path) -> None:
     store, said = learned
-    again = answer("learn", iris, "--target", "target", "--work", 2, "--engine", "inline", "--store", store)
+    again = answer("learn", iris, "--target", "target", "--work", WORK, "--engine", "inline", "--store", store)
     assert again["digest"] == said["digest"]
 
 
@@ -140,7 +142,10 @@ def test_a_time_budget_is_kept_and_kill_9_loses_nothing(tmp_path: Path) -> None:
     while time.monotonic() < deadline and process.poll() is None:
         time.sleep(0.5)
         listed = subprocess.run(
-            [*POLYMATH, "leaderboard", "diabetes", "--store", str(store), "--json"], capture_output=True, text=True
+            [*POLYMATH, "leaderboard", "diabetes", "--store", str(store), "--json"],
+            capture_output=True,
+            text=True,
+            check=False,
         )
         if listed.returncode == 0 and len(json.loads(listed.stdout)["experiments"]) >= 2:
             break
@@ -149,7 +154,7 @@ def test_a_time_budget_is_kept_and_kill_9_loses_nothing(tmp_path: Path) -> None:
     before = answer("leaderboard", "diabetes", "--store", store)["experiments"]
     assert answer("predict", "diabetes", data, "--store", store)["predictions"], "a usable task exists at any moment"
     began = time.monotonic()
-    said = json.loads(subprocess.run(words, capture_output=True, text=True, timeout=120).stdout)
+    said = json.loads(subprocess.run(words, capture_output=True, text=True, timeout=120, check=True).stdout)
     took = time.monotonic() - began
     assert took < 25 * 1.05 + 2 + 5, f"25 s were given, {took:.1f} s were taken"  # 5 s: test machines are shared
     after = {row["experiment"]: row for row in answer("leaderboard", "diabetes", "--store", store)["experiments"]}

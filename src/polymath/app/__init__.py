@@ -1,1 +1,1 @@
-"""The command line (and later the server and the console): turns words into calls and results into text. Nobody imports it."""
+"""The command line (and later the server and the console): words into calls, results into text. Nobody imports it."""

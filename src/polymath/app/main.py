@@ -1,4 +1,4 @@
-"""`polymath`: the command line. Only typer and rich are imported here; each command imports what it needs when it runs."""
+"""`polymath`: the command line. Only typer and rich are imported here; a command imports the rest when it runs."""
 
 from __future__ import annotations
 
@@ -37,7 +37,6 @@ KNOWLEDGE = Path("knowledge")
 @contextmanager
 def _errors(as_json: bool) -> Iterator[None]:
     """What the user can mend becomes one line and exit code 2; a store that fails, exit code 3."""
-    from ..knowledge import StoreError
     from ..spec import BadInput
 
     try:
@@ -45,14 +44,18 @@ def _errors(as_json: bool) -> Iterator[None]:
     except BadInput as error:
         terminal.fail(str(error), as_json=as_json)
         raise typer.Exit(2) from error
-    except StoreError as error:
-        terminal.fail(str(error), as_json=as_json)
-        raise typer.Exit(3) from error
     except KeyboardInterrupt as error:
-        terminal.fail("stopped", as_json=as_json)
+        terminal.fail("stopped; what was published before stays", as_json=as_json)
         raise typer.Exit(130) from error
     except BrokenPipeError as error:
         raise typer.Exit(0) from error
+    except OSError as error:
+        from ..knowledge import StoreError
+
+        if not isinstance(error, StoreError):
+            raise
+        terminal.fail(str(error), as_json=as_json)
+        raise typer.Exit(3) from error
 
 
 def _command(function: Callable[..., None]) -> Callable[..., None]:
@@ -215,7 +218,10 @@ def version() -> None:
 
 def main() -> None:
     """Entry point of the `polymath` command."""
-    app()
+    try:
+        app()
+    except KeyboardInterrupt:  # before the command itself began
+        sys.exit(130)
 
 
 if __name__ == "__main__":

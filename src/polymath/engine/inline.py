@@ -27,7 +27,7 @@ class InLine:
 
 
 class FirstInLine:
-    """Runs the first `count` jobs in this process and hands the rest to `others`, whose workers need seconds to start."""
+    """Runs the first `count` jobs in this process, the rest in `others`, whose workers need seconds to start."""
 
     def __init__(self, function: Function, others: Engine, *, count: int = 1) -> None:
         self.lanes = others.lanes

@@ -11,7 +11,7 @@ Function = Callable[[str], str]
 
 
 class WorkerDied(RuntimeError):
-    """The process that ran the job was killed, ran out of memory or did not answer in time. The job may be tried again."""
+    """The process of the job was killed, ran out of memory or did not answer in time. It may be tried again."""
 
 
 class Engine(Protocol):

@@ -1,9 +1,9 @@
 """Jobs side by side in local processes: one process per lane, restarted when it dies.
 
 Python's own process pool gives up as a whole when one worker is killed; here a death costs one job. Workers are forked
-from a server that has imported the function's module and nothing else (no state or database connection of this process is
-carried over, and torch is imported once for all lanes); they ignore Ctrl-C (the parent decides), die with their parent and
-may be limited in memory, so that an experiment that asks for too much fails alone.
+from a server that has imported the function's module and nothing else (no state or database connection of this process
+is carried over, and torch is imported once for all lanes); they ignore Ctrl-C (the parent decides), die with their
+parent and may be limited in memory, so that an experiment that asks for too much fails alone.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.context import BaseContext
 from multiprocessing.process import BaseProcess
@@ -87,14 +88,14 @@ class Processes:
         process: BaseProcess = self._context.Process(  # type: ignore[attr-defined]  # BaseContext leaves it to its kinds
             target=_work, args=(self._function, theirs, self._memory_bytes), name=f"polymath-worker-{lane}", daemon=True
         )
-        with _no_main():
+        with _no_main(), _deaf_to_interrupts():
             process.start()
         theirs.close()
         self._processes[lane] = process
         return process, ours
 
     def _serve(self, lane: int) -> None:
-        """One lane: starts its process early (importing torch takes seconds), passes orders on, restarts it after a death."""
+        """One lane: starts its process early (torch takes seconds), passes orders on, restarts it after a death."""
         worker = self._start(lane)
         while (order := self._orders.get()) is not None:
             if self._closed.is_set():
@@ -129,7 +130,7 @@ class Processes:
 
 @contextmanager
 def _no_main() -> Iterator[None]:
-    """Within this, `__main__` looks empty: a new worker would otherwise run the user's script again to find functions in it.
+    """Within this, `__main__` looks empty: a new worker would otherwise run the user's script again to find functions.
 
     What we run stands in a module of its own, so a script needs no `if __name__ == "__main__"` to use us.
     """
@@ -140,6 +141,20 @@ def _no_main() -> Iterator[None]:
             yield
         finally:
             sys.modules["__main__"] = kept
+
+
+@contextmanager
+def _deaf_to_interrupts() -> Iterator[None]:
+    """Within this, a new process begins with Ctrl-C blocked: it would die of it noisily while it imports."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    resource_tracker.ensure_running()  # would unblock it again if it were started later
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _how(exitcode: int | None) -> str:

@@ -1,4 +1,4 @@
-"""Learn: composes the rooms. Data -> problem -> dataset -> search -> ensemble -> task, with something usable at any moment."""
+"""Learn: composes the rooms. Data -> problem -> dataset -> search -> ensemble -> task, usable at any moment."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, ValidationError
 
 from ..engine import Engine, FirstInLine, InLine, Processes, pick_device
 from ..predicting import HEAD, TaskRecord, load_record
@@ -38,11 +39,11 @@ RESERVE_SHARE, RESERVE_SECONDS = 0.03, 1.2
 """Kept back of a time budget for the last ensemble, the test and publishing."""
 
 SLOW_IMPORTS = ("sklearn.ensemble", "torch._dynamo")
-"""What experiments import when they first need it (torch's optimizers the latter): seconds for each worker otherwise."""
+"""What experiments import when they first need it (torch's optimizers the latter): else seconds for each worker."""
 FEW_FOLDS = 5
 MANY_ROWS, MANY_HEAVY_ROWS = 20_000, 1_000
 """Up to so many rows (without, and with, pictures or texts) experiments rotate through all folds."""
-MOST_VALIDATION = 6_000
+MOST_VALIDATION = 5_000
 """Validation rows of large data: enough to tell half a point of accuracy apart, and no more kept from training."""
 
 
@@ -51,7 +52,7 @@ class Wishes(Spec):
 
     name: str = ""
     targets: tuple[str, ...] = ()
-    types: dict[str, str] = {}
+    types: dict[str, str] = Field(default_factory=dict)
     """Column -> type word (number, category, date, text, image, labels)."""
     ignore: tuple[str, ...] = ()
     metric: dict[str, str] | str | None = None
@@ -94,22 +95,22 @@ class Silent:
 def learn(data: Any, *, store: Store, wishes: Wishes, listener: Listener, problem: Problem | None = None) -> TaskRecord:
     """Learns a task and publishes it in the store; returns its record.
 
-    Stopped by Ctrl-C it publishes the best so far. Called again with the same data and wishes it goes on where it was; what
-    was already done costs nothing. Raises BadInput if nothing can be learned from the data.
+    Stopped by Ctrl-C it publishes the best so far. Called again with the same data and wishes it goes on where it was;
+    what was already done costs nothing. Raises BadInput if nothing can be learned from the data.
     """
     begin = wishes.begin if wishes.begin is not None else time.monotonic()
     if wishes.work is not None and wishes.budget_seconds is not None:
         raise BadInput("a time budget and work units were given", remedy="Give --budget or --work, not both.")
+    cache = Path(wishes.cache) if wishes.cache else Path.home() / ".cache" / "polymath"
+    rows, dataset = prepare(data, wishes, cache=cache, listener=listener, problem=problem)
+    name = wishes.name or dataset.problem.name
+    budget = None if wishes.work is not None else wishes.budget_seconds or DEFAULT_BUDGET
+    done = _already(store, name, dataset, wishes, budget)
+    if done is not None:
+        listener.say(f"Task {name!r} was learned from these data before, with this budget or more; nothing to do.")
+        return done
     with _interruptible() as stopped:
-        cache = Path(wishes.cache) if wishes.cache else Path.home() / ".cache" / "polymath"
-        rows, dataset = prepare(data, wishes, cache=cache, listener=listener, problem=problem)
-        name = wishes.name or dataset.problem.name
-        budget = None if wishes.work is not None else wishes.budget_seconds or DEFAULT_BUDGET
-        done = _already(store, name, dataset, wishes, budget)
-        if done is not None:
-            listener.say(f"Task {name!r} was learned from these data before, with this budget or more; nothing to do.")
-            return done
-        return _search(store, name, rows, dataset, wishes, listener, begin=begin, budget=budget, stopped=stopped)
+        return _search(store, rows, dataset, _Call(name, wishes, listener, begin, budget, stopped))
 
 
 def prepare(
@@ -129,8 +130,9 @@ def prepare(
                 metric=wishes.metric,
                 split=wishes.split,
             )
-        except ValueError as error:
-            raise BadInput(str(error).splitlines()[-1].strip().removeprefix("Value error, ")) from error
+        except ValidationError as error:
+            found = error.errors(include_url=False)[0]["msg"].removeprefix("Value error, ")
+            raise BadInput(found, file=rows.source) from error
     twins = near_duplicates(rows, problem, cache / "data")
     split = _split(problem, rows, seed=wishes.seed)
     folds = rowsplits.assign(rows, split, inputs=problem.columns, outputs=problem.outputs, hashes=twins)
@@ -139,18 +141,20 @@ def prepare(
     return rows, dataset
 
 
-def _search(
-    store: Store,
-    name: str,
-    rows: Rows,
-    dataset: Dataset,
-    wishes: Wishes,
-    listener: Listener,
-    *,
-    begin: float,
-    budget: float | None,
-    stopped: Callable[[], bool],
-) -> TaskRecord:
+@dataclass(frozen=True)
+class _Call:
+    """One call of `learn`: what was asked, who is told, when it began and when it must end."""
+
+    name: str
+    wishes: Wishes
+    listener: Listener
+    begin: float
+    budget: float | None
+    stopped: Callable[[], bool]
+
+
+def _search(store: Store, rows: Rows, dataset: Dataset, call: _Call) -> TaskRecord:
+    wishes, name, begin, budget = call.wishes, call.name, call.begin, call.budget
     device = pick_device(wishes.device)
     lanes = wishes.lanes or (os.cpu_count() or 1)
     facts = facts_of(dataset)
@@ -187,7 +191,7 @@ def _search(
 
     def finished(experiment: Experiment) -> None:
         study.add(experiment)
-        listener.tried(experiment, study, clock)
+        call.listener.tried(experiment, study, clock)
 
     plan = ProblemPlan(settings, finished=finished)
     memory = None if wishes.memory_bytes is None else max(wishes.memory_bytes // (lanes + 1), 2**28)
@@ -206,13 +210,18 @@ def _search(
             clock=clock,
             dataset=dataset.digest,
             environment={"device": device, **versions()},
-            stop=lambda: stopped() or clock.seconds_left < -0.3,
+            stop=lambda: call.stopped() or clock.seconds_left < -0.3,
         )
-    finally:
         engine.close()
-        record = study.publish("stopped" if stopped() else "done")
+        if call.stopped():
+            call.listener.say("Stopping: the best so far is combined, tested and stored (once more stops at once).")
+        record = study.publish("stopped" if call.stopped() else "done")
+    finally:  # a second Ctrl-C comes here from anywhere: what was published last stays
+        engine.close()
         scratch.close()
     if record is None:
+        if call.stopped():
+            raise KeyboardInterrupt
         raise BadInput(
             f"nothing could be learned within the budget; {study.failures()}",
             file=rows.source,
@@ -233,7 +242,7 @@ def facts_of(dataset: Dataset) -> Facts:
 
 
 def _split(problem: Problem, rows: Rows, *, seed: int) -> Split:
-    """How these rows are divided, where the problem leaves it open: as the data came, else stratified; folds by size."""
+    """How rows are divided, where the problem leaves it open: as the data came, else stratified; folds by size."""
     wished = problem.split
     kind, column = wished.kind, wished.column
     if kind == "auto":

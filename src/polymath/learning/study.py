@@ -248,7 +248,7 @@ class Study:
         return value if self.greater_is_better else -value
 
     def _test(self, path: Path) -> tuple[_Judged, tuple[float, float] | None]:
-        """Answers and scores on the test rows, looked at once, and the 95 % interval of the shown score by bootstrap over rows."""
+        """Answers and scores on the test rows, looked at once; the score's 95 % interval (bootstrap over rows)."""
         from ..model.build import build
 
         rows = self.dataset.test

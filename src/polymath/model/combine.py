@@ -1,4 +1,4 @@
-"""Many experiments -> one path: greedy ensemble selection on out-of-fold predictions, and the paths merged into one graph."""
+"""Many experiments -> one path: greedy ensemble selection on out-of-fold predictions, paths merged into one graph."""
 
 from __future__ import annotations
 

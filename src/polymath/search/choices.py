@@ -4,8 +4,9 @@
         depth = choose("depth", 1, 8)
         return [choose(f"layer{i}.width", [64, 128, 256]) for i in range(depth)]
 
-A trace replays exactly. Numbers: `choose(name, low, high)` gives an int when both bounds are ints, else a float; `log=True`
-draws evenly on the logarithm. The first option of a list is the default: what a person would take who knew nothing more.
+A trace replays exactly. Numbers: `choose(name, low, high)` gives an int when both bounds are ints, else a float;
+`log=True` draws evenly on the logarithm. The first option of a list is the default: what a person would take who knew
+nothing more.
 """
 
 from __future__ import annotations
@@ -139,7 +140,7 @@ class Genotype(Spec):
 
 
 def replay(trace: Trace, *, otherwise: Answer | None = None) -> Recorder:
-    """A recorder that answers as `trace` did; `otherwise` (default: the first option, the lower bound) answers new names.
+    """A recorder that answers as `trace` did; `otherwise` (default: first option, lower bound) answers new names.
 
     Replaying a trace in the space that made it builds the same thing again. After a change (a mutation, a newer version
     of the space) later choices are kept where they are still valid.

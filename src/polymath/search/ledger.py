@@ -1,9 +1,11 @@
-"""The append-only record of every rung of every experiment, failures too: what generators learn from and resume replays."""
+"""The append-only record of every rung of every experiment, failures too: generators learn from it, resume replays."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
+
+from pydantic import Field
 
 from ..spec import Spec, plain
 from .choices import Trace
@@ -35,7 +37,7 @@ class Entry(Spec):
     """Work of the experiment up to the end of this rung."""
     seconds: float
     outcome: dict[str, Any]
-    environment: dict[str, str] = {}
+    environment: dict[str, str] = Field(default_factory=dict)
     """Device, threads, versions."""
 
 

@@ -1,9 +1,9 @@
 """The one loop: proposes, runs, cuts and records until the clock says stop.
 
-A job is a pure function of its text, so an order whose key stands in the ledger is answered from there: the same command
-after a kill replays what was finished and goes on. Under a work budget, results are told in the order of a virtual clock
-(each lane is busy for the planned work of its job), never of arrival: same seed, same lanes, same work, same result.
-Under a time budget the order of arrival decides and the real clock ends the run.
+A job is a pure function of its text, so an order whose key stands in the ledger is answered from there: the same
+command after a kill replays what was finished and goes on. Under a work budget, results are told in the order of a
+virtual clock (each lane is busy for the planned work of its job), never of arrival: same seed, same lanes, same work,
+same result. Under a time budget the order of arrival decides and the real clock ends the run.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class Experiment:
 
 @dataclass(frozen=True)
 class Order:
-    """A job to run: `key` decides the outcome, `text` is what the engine gets, `work` is planned for this rung alone."""
+    """A job to run: `key` decides the outcome, `text` goes to the engine, `work` is planned for this rung alone."""
 
     key: str
     text: str
@@ -145,7 +145,7 @@ class _Running:
     recorded: bool = False
 
 
-def search(
+def search(  # noqa: PLR0913 - the parts of a search, each named by its caller once
     plan: Plan,
     *,
     generator: Generator,

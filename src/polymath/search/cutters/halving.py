@@ -1,4 +1,4 @@
-"""Asynchronous successive halving (Li et al. 2020, 'A System for Massively Parallel Hyperparameter Tuning', algorithm 2)."""
+"""Asynchronous successive halving (Li et al. 2020, 'A System for Massively Parallel Hyperparameter Tuning', alg. 2)."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from .base import Cutter
 class Halving(Cutter):
     """An experiment goes on when its score is among the best 1/`eta` of all that finished the same rung.
 
-    Differs from the paper in one point: the first `eta` finishers of a rung already send their best one on, so that short
-    searches reach the last rung too. `rungs` is the number of rungs of a whole experiment.
+    Differs from the paper in one point: the first `eta` finishers of a rung already send their best one on, so that
+    short searches reach the last rung too. `rungs` is the number of rungs of a whole experiment.
     """
 
     def __init__(self, *, rungs: int, eta: int = 3) -> None:

@@ -8,7 +8,7 @@ from ..choices import Answer, Trace
 
 
 class Generator(ABC):
-    """Proposes answers to the choices of a space and is told how they did. Deterministic for its seed and what it was told."""
+    """Proposes answers to a space's choices and is told how they did. Deterministic for its seed and its news."""
 
     def __init__(self, *, seed: int) -> None:
         self.seed = seed

@@ -18,18 +18,22 @@ from ..choices import Choose
 
 
 def constant(choose: Choose) -> ConstantProbe:
+    """The mean or the most frequent class; nothing to choose."""
     return ConstantProbe()
 
 
 def linear(choose: Choose) -> LinearProbe:
+    """Ridge or logistic regression; finds its own strength."""
     return LinearProbe()
 
 
 def nearest(choose: Choose) -> NearestProbe:
+    """Nearest neighbours; finds its own number of them."""
     return NearestProbe()
 
 
 def trees(choose: Choose) -> TreesProbe:
+    """Boosted trees."""
     return TreesProbe(
         learning_rate=choose("trees.learning_rate", [0.1, 0.02, 0.035, 0.06, 0.2]),
         max_leaf_nodes=choose("trees.max_leaf_nodes", [31, 5, 10, 16, 64, 128]),
@@ -41,6 +45,7 @@ def trees(choose: Choose) -> TreesProbe:
 
 
 def forest(choose: Choose) -> ForestProbe:
+    """Extremely randomized trees or a random forest."""
     return ForestProbe(
         kind=choose("forest.kind", ["extra", "random"]),
         num_trees=choose("forest.num_trees", [100, 200]),
@@ -50,10 +55,12 @@ def forest(choose: Choose) -> ForestProbe:
 
 
 def ngrams(choose: Choose) -> NgramsProbe:
+    """Words and letters counted (tf-idf) under a linear model."""
     return NgramsProbe(longest=choose("ngrams.longest", [2, 1, 3]))
 
 
 def patches(choose: Choose) -> PatchesProbe:
+    """Features of small patches of the picture under a linear model."""
     return PatchesProbe(
         filters=choose("patches.filters", [400, 200, 800]),
         choose=choose("patches.choose", ["random", "kmeans"]),
