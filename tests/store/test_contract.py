@@ -137,6 +137,8 @@ BAD_TENSORS = {
     "shape lies": file_of('{"w":{"dtype":"F32","shape":[2],"data_offsets":[0,4]}}', b"abcd"),
     "shape overflows": file_of('{"w":{"dtype":"F32","shape":[4294967296,4294967296],"data_offsets":[0,0]}}'),
     "huge empty shape": file_of('{"w":{"dtype":"F32","shape":[0,1099511627776,1099511627776],"data_offsets":[0,0]}}'),
+    "shape is a number": file_of('{"w":{"dtype":"F32","shape":1,"data_offsets":[0,4]}}', b"abcd"),
+    "entry is a number": file_of('{"w":1}'),
     "negative": file_of('{"w":{"dtype":"F32","shape":[-1],"data_offsets":[4,0]}}', b"abcd"),
     "fraction": file_of('{"w":{"dtype":"F32","shape":[1.0],"data_offsets":[0,4]}}', b"abcd"),
     "true as a number": file_of('{"w":{"dtype":"F32","shape":[true],"data_offsets":[0,4]}}', b"abcd"),

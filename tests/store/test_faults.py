@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import os
 import random
 import resource
@@ -415,8 +416,16 @@ def test_a_store_lives_on_both_sides_of_a_fork(path):
             store.add_record("thread", {"n": len(written)})
             written.append(1)
 
-    thread = threading.Thread(target=write, daemon=True)
-    thread.start()
+    def litter() -> None:
+        while not stop.is_set():
+            forgotten = Store.open(path.parent / "other")
+            forgotten.cycle = forgotten  # left to the garbage collector, in whichever thread it runs
+            del forgotten
+            gc.collect(0)
+
+    threads = [threading.Thread(target=work, daemon=True) for work in (write, litter)]
+    for thread in threads:
+        thread.start()
     children = []
     for which in range(8):
         children.append(
@@ -427,7 +436,8 @@ def test_a_store_lives_on_both_sides_of_a_fork(path):
         assert os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) == 0
         os.close(pipe)
     stop.set()
-    thread.join()
+    for thread in threads:
+        thread.join()
     assert len(list(store.records("child"))) == 40 and len(list(store.records("thread"))) == len(written) > 0
     assert verify(store, level="full").exit_status == 0
     store.close()

@@ -18,7 +18,6 @@ import secrets
 import sqlite3
 import stat
 import threading
-import weakref
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,6 +56,11 @@ PAGE_OF_RECORDS = """
         SELECT 1 FROM json_each(?) AS wanted WHERE json_extract(text, '$.body.' || wanted.key) IS NOT wanted.value)
     ORDER BY written, address LIMIT ?"""
 
+# A fork is a matter of the whole process, and so are these: whoever calls SQLite holds the gate, and nothing but
+# `_close` lets go of a connection (else a thread may close a forgotten one while another forks, and the child hangs).
+_GATE = threading.RLock()
+_CONNECTIONS: set[sqlite3.Connection] = set()
+
 
 class Damaged(StoreError):
     """The catalogue cannot be used and should be built again from the records."""
@@ -92,18 +96,16 @@ class Catalogue:
     def __init__(self, path: Path | None, *, lock: Path | None = None) -> None:
         """`path=None` keeps it in memory; without a `lock` it is read only (or private to whoever builds it)."""
         self.path, self._lock = path, lock
-        self._mutex = threading.RLock()
+        self._process = os.getpid()
         self._connection: sqlite3.Connection | None = None
         self._file: tuple[int, int] | None = (0, 0)
         self._writable = lock is not None or path is None
-        if path is not None:
-            _close_before_fork(self)
 
     # Opening and closing
 
     def open(self) -> None:
         """Connect and check that this is our catalogue. Raises Damaged, StoreError."""
-        with self._mutex, _translated():
+        with _GATE, _translated():
             self._connect()
 
     @classmethod
@@ -134,15 +136,30 @@ class Catalogue:
 
     def close(self) -> None:
         """Fold the log into the file and let go. Safe to call twice."""
-        with self._mutex:
-            connection, self._connection = self._connection, None
-            if connection is not None:
+        with _GATE:
+            if self._connection is not None:
                 with locks.held(self._lock) if self._lock else contextlib.nullcontext():
-                    connection.close()
+                    self._close()
+
+    def __del__(self) -> None:
+        with _GATE:
+            self._close()
+
+    @contextlib.contextmanager
+    def exclusive(self) -> Iterator[None]:
+        """Hold the lock of the store for more than a transaction."""
+        assert self._lock is not None
+        with _GATE, locks.held(self._lock):
+            yield
+
+    def _close(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None and self._process == os.getpid():
+            _CONNECTIONS.discard(connection)
+            connection.close()
 
     def _create(self) -> None:
         connection = self._attach()
-        self._connection = connection
         for statement in SCHEMA:
             connection.execute(statement)
         connection.execute(f"PRAGMA user_version={VERSION}")
@@ -154,6 +171,9 @@ class Catalogue:
         else:
             address = f"{self.path.resolve().as_uri()}?mode={'rwc' if self._writable else 'ro'}"
         connection = sqlite3.connect(address, uri=True, isolation_level=None, check_same_thread=False, timeout=0)
+        self._connection, self._process, self._file = connection, os.getpid(), self._identity()
+        if self.path is not None:
+            _CONNECTIONS.add(connection)
         connection.execute(f"PRAGMA busy_timeout={BUSY_MILLISECONDS}")
         for setting in ("trusted_schema=OFF", "cell_size_check=ON", "mmap_size=0", "foreign_keys=ON"):
             connection.execute(f"PRAGMA {setting}")
@@ -166,21 +186,21 @@ class Catalogue:
     def _connect(self, *, locked: bool = False) -> sqlite3.Connection:
         """The connection of this process to the file that is there now."""
         file = self._identity()
-        if self._connection is not None and file == self._file:
+        if self._connection is not None and file == self._file and (self._process == os.getpid() or self.path is None):
             return self._connection
         if file is None:
             raise Damaged("it is not there")
         with locks.held(self._lock) if self._lock and not locked else contextlib.nullcontext():
-            if self._connection is not None:
-                self._connection.close()
-                self._connection = None
-            connection = self._attach()
-            found = {row[0] for row in connection.execute("SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL")}
-            (version,) = connection.execute("PRAGMA user_version").fetchone()
-        if version > VERSION or found != set(SCHEMA):
-            connection.close()
-            raise Damaged("its tables are not those of this version")
-        self._connection, self._file = connection, file
+            self._close()
+            try:
+                connection = self._attach()
+                found = {row[0] for row in connection.execute("SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL")}
+                (version,) = connection.execute("PRAGMA user_version").fetchone()
+                if version > VERSION or found != set(SCHEMA):
+                    raise Damaged("its tables are not those of this version")
+            except BaseException:
+                self._close()
+                raise
         return connection
 
     def _identity(self) -> tuple[int, int] | None:
@@ -201,7 +221,7 @@ class Catalogue:
         """BEGIN IMMEDIATE under the store's lock ... COMMIT; durable when it ends. Any exception rolls back."""
         if self._lock is None:
             raise StoreError(errno.EROFS, "The store was opened for reading only.")
-        with self._mutex, _translated(), locks.held(self._lock):
+        with _GATE, _translated(), locks.held(self._lock):
             self._connect(locked=True)
             with self._transaction():
                 yield
@@ -232,7 +252,7 @@ class Catalogue:
                 self._connection.execute(f"PRAGMA busy_timeout={BUSY_MILLISECONDS}")
 
     def _rows(self, statement: str, values: Iterable[Any] = ()) -> list[Any]:
-        with self._mutex, _translated():
+        with _GATE, _translated():
             return self._connect().execute(statement, tuple(values)).fetchall()
 
     def _typed(self, statement: str, *types: type) -> list[Any]:
@@ -423,26 +443,15 @@ def _translated() -> Iterator[None]:
         raise from_os(error, "The catalogue of the store") from error
 
 
-def _close_before_fork(catalogue: Catalogue) -> None:
-    """Let no connection cross a fork: SQLite's locks do not, and the child would believe it holds them.
+def _close_after_fork() -> None:
+    """Let no connection cross a fork: SQLite's locks do not, and the child would believe that it holds them.
 
-    The child closes its copy while no statement is under way (the mutex is taken around the fork) and connects anew.
+    The gate is held around the fork, so no statement is under way; the child closes its copies and connects anew.
     """
-    weak = weakref.ref(catalogue)
+    for connection in _CONNECTIONS:
+        connection.close()
+    _CONNECTIONS.clear()
+    _GATE.release()
 
-    def before() -> None:
-        if (mine := weak()) is not None:
-            mine._mutex.acquire()
 
-    def in_parent() -> None:
-        if (mine := weak()) is not None:
-            mine._mutex.release()
-
-    def in_child() -> None:
-        if (mine := weak()) is not None:
-            connection, mine._connection = mine._connection, None
-            if connection is not None:
-                connection.close()
-            mine._mutex.release()
-
-    os.register_at_fork(before=before, after_in_parent=in_parent, after_in_child=in_child)
+os.register_at_fork(before=_GATE.acquire, after_in_parent=_GATE.release, after_in_child=_close_after_fork)

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from ..spec import sha256
-from . import disk, locks, place, records
+from . import disk, place, records
 from .catalogue import HEAD, TOMBSTONE, Catalogue, Damaged, Lease
 from .errors import StoreError, corrupt, from_os, missing
 from .objects import ADDRESS, Folder, checked
@@ -49,8 +49,7 @@ class Store:
         self.record_files = Folder(
             path / "records", temporary=temporary, quarantine=quarantine, max_bytes=records.MAX_RECORD_BYTES
         )
-        self._lock = path / "locks" / "write"
-        self.catalogue = Catalogue(path / "catalog.db", lock=None if read_only else self._lock)
+        self.catalogue = Catalogue(path / "catalog.db", lock=None if read_only else path / "locks" / "write")
 
     @classmethod
     def open(
@@ -396,7 +395,7 @@ class Store:
         path, temporary = self.path / "catalog.db", self.path / "tmp"
         fresh, old = disk.temporary(temporary), disk.temporary(temporary)
         self.catalogue.close()
-        with locks.held(self._lock):
+        with self.catalogue.exclusive():
             good = sound(path)
             if good and only_if_damaged:
                 return

@@ -1,8 +1,8 @@
 """Named numpy tensors <-> safetensors bytes.
 
-The library writes tensors in one order and without a date, so equal layers give equal bytes and share one object. It reads
-safely but, by its format's design, takes a name given twice (the last one wins, elsewhere perhaps the first) and NaN weights:
-both are refused here. A name never becomes a path.
+The library writes tensors in one order and without a date, so equal layers give equal bytes and share one object. It
+reads safely but, by its format's design, takes a name given twice (the last one wins, elsewhere perhaps the first) and
+NaN weights: both are refused here. A name never becomes a path.
 """
 
 from __future__ import annotations
@@ -17,7 +17,23 @@ from safetensors import SafetensorError
 
 from ..spec import loads
 
-TYPES = frozenset(["float64", "int64", "uint64", "float32", "int32", "uint32", "float16", "int16", "uint16", "int8", "uint8", "bool", "complex64"])
+TYPES = frozenset(
+    [
+        "float64",
+        "int64",
+        "uint64",
+        "float32",
+        "int32",
+        "uint32",
+        "float16",
+        "int16",
+        "uint16",
+        "int8",
+        "uint8",
+        "bool",
+        "complex64",
+    ]
+)
 MAX_AXES = 16
 
 
@@ -67,5 +83,7 @@ def _check_header(data: bytes | bytearray) -> None:
         if name != "__metadata__" and isinstance(entry, dict) and set(entry) != {"dtype", "shape", "data_offsets"}:
             raise ValueError(f"The header entry {name!r} does not describe a tensor.")
         shape = entry.get("shape", ()) if isinstance(entry, dict) else ()
-        if not name or len(shape) > MAX_AXES or any(not isinstance(n, int) or n >= 1 << 48 for n in shape):
+        if not isinstance(shape, (list, tuple)) or not name or len(shape) > MAX_AXES:
+            raise ValueError(f"Tensor {name!r} has no sane shape.")
+        if any(not isinstance(n, int) or n >= 1 << 48 for n in shape):
             raise ValueError(f"Tensor {name!r} has no sane shape.")
