@@ -46,7 +46,9 @@ def leaderboard(task: Task, rows: Sequence[Mapping[str, Json]], *, most: int | N
     ]
     metric = task.record.summary.metric
     title = f"{task.name}: {len(rows)} experiments"
-    terminal.table(title, ["#", "what", f"validation {metric}", "weight", "parameters", "cost", "died of"], shown)
+    terminal.table(
+        title, ["#", "what", f"validation {metric}", "weight", "parameters", "cost", "failed because"], shown
+    )
     if most is not None and len(rows) > most:
         sys.stdout.write(f"... and {len(rows) - most} more: polymath leaderboard {task.name}\n")
 
@@ -61,15 +63,16 @@ def learned(task: Task, *, store: Path) -> None:
     """The end of `learn`: leaderboard, score with its interval, what to do next."""
     record, summary = task.record, task.record.summary
     leaderboard(task, task.leaderboard(), most=BEST)
-    test = ""
+    lines = [f"Task {record.name!r}: validation {summary.metric} {number(summary.validation)}"]
     if summary.test is not None:
-        test = f", test {number(summary.test)}"
+        interval = ""
         if summary.interval is not None:
-            test += f" (95 % interval {number(summary.interval[0])} to {number(summary.interval[1])})"
-    lines = [
-        f"Task {record.name!r}: {summary.metric} validation {number(summary.validation)}{test}",
-        f"{summary.experiments} experiments, {summary.failed} failed, {duration(summary.seconds)}, {summary.parameters:,} parameters; "
-        f"{summary.rows_used:,} rows used, {summary.rows_unused:,} not",
+            interval = f" (95 % interval {number(summary.interval[0])} to {number(summary.interval[1])})"
+        lines.append(f"  test {summary.metric} {number(summary.test)}{interval}")
+    lines += [
+        f"  {summary.experiments} experiments, {summary.failed} failed, {duration(summary.seconds)}; "
+        f"{summary.parameters:,} parameters",
+        f"  {summary.rows_used:,} rows used, {summary.rows_unused:,} not",
     ]
     lines += [_unused(one) for one in record.unused if one["what"] == "row"]
     if record.state == "stopped":

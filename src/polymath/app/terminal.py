@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 import time
 from typing import Any
+
+NUMERIC = re.compile(r"-?[\d.,]+(e[+-]?\d+)?( s)?")
 
 
 def seconds_since_start() -> float:
@@ -40,21 +43,27 @@ def print_json(value: Any) -> None:
 
 
 def table(title: str, columns: list[str], rows: list[list[str]], *, on_stderr: bool = False) -> None:
-    """A plain table."""
+    """A plain table: columns without a value are left out, numbers stand at the right."""
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
     made = Table(title=title, box=SIMPLE_HEAD, title_justify="left", title_style="bold")
-    for number, column in enumerate(columns):
-        made.add_column(column, overflow="fold", justify="left" if number == 0 else "default")
+    shown = [n for n in range(len(columns)) if not rows or any(row[n] for row in rows)]
+    for n in shown:
+        numeric = all(row[n][-1:].isdigit() or row[n] in ("", "-", "failed") for row in rows) and any(
+            row[n] for row in rows
+        )
+        made.add_column(columns[n], overflow="fold", justify="right" if numeric else "left")
     for row in rows:
-        made.add_row(*(escape(cell) for cell in row))
-    console = Console(stderr=on_stderr, soft_wrap=False)
-    if not console.is_terminal:
-        console = Console(stderr=on_stderr, width=140)
-    console.print(made)
+        made.add_row(*(escape(row[n]) for n in shown))
+    stream = sys.stderr if on_stderr else sys.stdout
+    console = Console(file=stream) if stream.isatty() else Console(file=stream, width=140)
+    with console.capture() as captured:
+        console.print(made)
+    stream.write("\n".join(line.rstrip() for line in captured.get().splitlines()).rstrip() + "\n\n")
+    stream.flush()
 
 
 def number(value: float | None, digits: int = 4) -> str:

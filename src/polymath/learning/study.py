@@ -46,7 +46,7 @@ class _Judged:
         """What a report draws from, of at most `most` values: row numbers, raw predictions, targets. No inputs."""
         count = max(1, most // max(1, sum(array.shape[1] for array in self.raw.values())))
         kept = np.unique(np.linspace(0, len(self.rows) - 1, min(count, len(self.rows))).astype(np.int64))
-        tensors = {"row": np.asarray(self.rows, dtype=np.int64)[kept]}
+        tensors: dict[str, np.ndarray] = {"row": np.asarray(self.rows, dtype=np.int64)[kept]}
         tensors |= {f"output/{name}": np.asarray(array, dtype=np.float32)[kept] for name, array in self.raw.items()}
         return tensors | {f"target/{name}": array[kept] for name, array in self.targets.items()}
 
