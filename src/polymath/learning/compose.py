@@ -26,7 +26,7 @@ from ..problem.inference import Inference, infer
 from ..problem.sources import Rows, read
 from ..search import Clock, Experiment, Ledger, search
 from ..search.generators import GENERATORS
-from ..search.spaces.problems import ProblemPlan, Settings, methods, mirrored
+from ..search.spaces.problems import ProblemPlan, Settings, methods, mirrored, usual_work
 from ..spec import BadInput, Spec
 from ..store import Store
 from ..train import Context, Facts
@@ -35,8 +35,10 @@ from .study import Study
 
 DEFAULT_BUDGET = 600.0
 """Ten minutes: enough for most tables, and short enough to wait for."""
-RESERVE_SHARE, RESERVE_SECONDS = 0.03, 1.2
-"""Kept back of a time budget for the last ensemble, the test and publishing."""
+RESERVE_SHARE, RESERVE_SECONDS = 0.02, 1.2
+"""Kept back of a time budget for the last ensemble and publishing."""
+LAST_PATHS, MACS_PER_SECOND = 3, 5e10
+"""Nets in a usual ensemble, and multiply-adds per second when it is tested (two modest cores)."""
 
 SLOW_IMPORTS = ("sklearn.ensemble", "torch._dynamo")
 """What experiments import when they first need it (torch's optimizers the latter): else seconds for each worker."""
@@ -214,7 +216,7 @@ def _search(store: Store, rows: Rows, dataset: Dataset, call: _Call) -> TaskReco
         )
         engine.close()
         if call.stopped():
-            call.listener.say("Stopping: the best so far is combined, tested and stored (once more stops at once).")
+            call.listener.say("Stopping: storing the best so far. Once more stops at once.")
         record = study.publish("stopped" if call.stopped() else "done")
     finally:  # a second Ctrl-C comes here from anywhere: what was published last stays
         engine.close()
@@ -314,13 +316,11 @@ def _already(store: Store, name: str, dataset: Dataset, wishes: Wishes, budget: 
 
 
 def _reserve(budget: float | None, dataset: Dataset) -> float:
-    """Seconds kept back for the end."""
+    """Seconds kept back for the end: the last ensemble, and one pass of a few nets over the test rows."""
     if budget is None:
         return 0.0
-    pictures = sum(
-        int(np.prod(form.size or (1,))) * form.width for form in dataset.problem.ports.values() if form.kind == "map"
-    )
-    return min(RESERVE_SECONDS + RESERVE_SHARE * budget + 1.5e-7 * len(dataset.test) * pictures, 0.3 * budget)
+    scoring = LAST_PATHS * usual_work(dataset.problem, facts_of(dataset).rows) * len(dataset.test) / MACS_PER_SECOND
+    return min(RESERVE_SECONDS + RESERVE_SHARE * budget + scoring, 0.3 * budget)
 
 
 def _name(source: str) -> str:

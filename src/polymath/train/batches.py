@@ -39,7 +39,7 @@ class Source:
         weights: np.ndarray | None = None,
         device: torch.device,
     ) -> None:
-        self._device = device
+        self.device = device
         arrays = {**{f"in {k}": v for k, v in inputs.items()}, **{f"out {k}": v for k, v in targets.items()}}
         if weights is not None:
             arrays["weights "] = weights
@@ -54,7 +54,7 @@ class Source:
         index = torch.from_numpy(np.ascontiguousarray(rows, dtype=np.int64)).to(self._home)
         parts: dict[str, dict[str, Tensor]] = {"in": {}, "out": {}, "weights": {}}
         for name, tensor in self._tensors.items():
-            value = tensor.index_select(0, index).to(self._device, non_blocking=True)
+            value = tensor.index_select(0, index).to(self.device, non_blocking=True)
             if name in self._unsigned:  # kept as signed 16 bit, which torch can gather
                 value = value.int() & 0xFFFF
             kind, _, key = name.partition(" ")

@@ -47,7 +47,9 @@ class Plan:
     first: bool
     """No rung before this one: the learning rate warms up."""
     deadline: float | None = None
-    """`time.monotonic()` at which training must be done."""
+    """`time.monotonic()` at which training, and the scoring that follows it, must be done."""
+    scoring: float = 0.0
+    """What scoring costs, in steps of training: so much is kept back of the time."""
     seed: int = 0
 
 
@@ -114,7 +116,7 @@ def train(training: Training, recipe: GradientRecipe, plan: Plan, *, source: Sou
     while training.step < plan.steps:
         progress = (training.step - first_step + 0.5) / total
         if plan.deadline is not None:
-            progress = max(progress, (time.monotonic() - begin) / max(plan.deadline - begin, 1e-3))
+            progress = max(progress, spent(begin, training.step - first_step, plan))
             if progress >= 1:
                 break
         step = training.step
@@ -139,6 +141,14 @@ def train(training: Training, recipe: GradientRecipe, plan: Plan, *, source: Sou
     if not loop.healthy():
         loop.setback(good)
     loop.point()
+
+
+def spent(begin: float, steps: int, plan: Plan) -> float:
+    """Share of the time for training that is gone, after this many steps since `begin`."""
+    assert plan.deadline is not None
+    gone = time.monotonic() - begin
+    kept = plan.scoring * gone / max(steps, 1)
+    return gone / max(plan.deadline - begin - kept, 1e-3)
 
 
 def rate(progress: float, recipe: GradientRecipe, plan: Plan) -> float:
@@ -186,11 +196,14 @@ def averaged(training: Training, *, use: bool) -> Iterator[PathModule]:
                 tensor.copy_(kept[name])
 
 
-def predict(module: PathModule, source: Source, rows: np.ndarray, *, size: int) -> dict[str, np.ndarray]:
-    """Raw predictions [N, W] by output for these rows, in evaluation mode, float32."""
+def predict(
+    module: PathModule, source: Source, rows: np.ndarray, *, size: int, precision: str = "float32"
+) -> dict[str, np.ndarray]:
+    """Raw predictions [N, W] by output for these rows, in evaluation mode, as float32."""
     found: dict[str, list[np.ndarray]] = {}
     module.eval()
-    with torch.inference_mode():
+    context, _ = autocast(precision, source.device)
+    with torch.inference_mode(), context():
         for batch in source.chunks(rows, size=size):
             for output, prediction in module(batch.inputs).items():
                 found.setdefault(output, []).append(prediction.float().cpu().numpy())

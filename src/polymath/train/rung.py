@@ -94,6 +94,7 @@ class _Rung:
     curve: list[Point] = field(default_factory=list)
     work: float = 0.0
     parameters: int = 0
+    training_seconds: float = 0.0
 
     def fetch(self, address: str) -> Mapping[str, np.ndarray]:
         return self.store.get_tensors(address, finite=True)
@@ -176,6 +177,7 @@ def _outcome(rung: _Rung) -> Outcome:
         checkpoint=rung.store.put_tensors(rung.checkpoint) if rung.checkpoint else None,
         predictions=rung.store.put_tensors(tensors),
         parameters=rung.parameters,
+        training_seconds=round(rung.training_seconds, 3),
         paths=tuple(rung.paths),
         curve=tuple(rung.curve),
     )
@@ -203,21 +205,26 @@ def _gradient(rung: _Rung, place: int, fold: int) -> None:
     first = job.checkpoint is None
     steps = max(int(job.work / len(job.folds) / per_step), training.step + first)
     until = rung.until(place)
-    if until is not None:  # scoring the validation rows costs a third of training on them, and takes its share
-        now, share = time.monotonic(), len(validation_rows) / max(3 * order.batch * (steps - training.step), 1)
-        until = now + (until - now) / (1 + min(share, 1.0))
-    plan = fit.Plan(steps=steps, rate=job.rate, first=first, deadline=until, seed=seed)
+    # A forward pass is a third of a step; averaged weights have their norms measured anew before.
+    scored = len(validation_rows) + (min(NORM_ROWS, len(training_rows)) if job.rate[1] > 0 else 0)
+    plan = fit.Plan(
+        steps=steps, rate=job.rate, first=first, deadline=until, scoring=scored / (3 * order.batch), seed=seed
+    )
     fills = {
         port: value.float().mean((0, 2, 3)) for port, value in shown.inputs.items() if ports[port].kind == "map"
     }
     augmenter = Augmenter(recipe.augmentation, {port: ports[port] for port in inputs}, fills)
+    began = time.monotonic()
     fit.train(training, recipe, plan, source=source, order=order, augmenter=augmenter, outputs=rung.outputs)
+    rung.training_seconds += time.monotonic() - began
 
     with fit.averaged(training, use=job.rate[1] > 0) as module:
         if job.rate[1] > 0 and recipe.ema > 0:
             some = sample(training_rows, size=NORM_ROWS, seed=seed + 1)
             refresh(module, (batch.inputs for batch in source.chunks(some, size=256)))
-        predictions = fit.predict(module, source, validation_rows, size=evaluation_size(macs))
+        predictions = fit.predict(
+            module, source, validation_rows, size=evaluation_size(macs), precision=recipe.precision
+        )
         rung.keep(predictions, validation_rows)
         rung.paths.append(with_weights(job.path, module, rung.store))
     if job.rate[1] > 0:

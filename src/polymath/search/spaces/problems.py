@@ -41,6 +41,12 @@ FULL_SHARE = 0.25
 """A full training that costs more than this share of a lane's budget makes the plan commit."""
 PATCHES_RATE = 10.0
 """Work units per second of the patches head: matrix products, on one modest core."""
+AMPLE = 8.0
+"""Work planned for a long training under the real clock, as a share of the estimate: the clock should end it, not the work."""
+WORTH_ANOTHER = 0.6
+"""Share of the budget after which nothing new is looked for once the long trainings are done."""
+EXPLORED = 8
+"""Paths that a committing plan tries before it chooses."""
 EXPLORE_SHARE = 0.15
 """Share of the budget after which a committing plan stops looking around."""
 STEADY_SHARE = 0.1
@@ -93,7 +99,17 @@ def methods(problem: Problem, facts: Facts, *, seconds: float | None) -> tuple[s
         patches = SETTINGS["patches"](_default()).work(facts) / PATCHES_RATE
         names = [name for name in names if name != "patches" or patches < EXPLORE_RUNG * seconds]
     early = [name for name in ("constant", "linear", "trees", "ngrams") if name in names]
-    return (*early, "path", *(name for name in names if name not in early))
+    heavy = any(form.kind != "vector" for form in facts.ports.values())
+    paths = (
+        ("path", "path") if heavy else ("path",)
+    )  # twice from other seeds: where time is short both are trained to the end
+    return (*early, *paths, *(name for name in names if name not in early))
+
+
+def usual_work(problem: Problem, rows: int) -> float:
+    """Multiply-adds per example of the path with all defaults."""
+    path, _ = problem_space(_default(), problem, rows=rows)
+    return path.work(problem.ports)
 
 
 def _default() -> Recorder:
@@ -109,6 +125,7 @@ class ProblemPlan:
         self.cutter = Halving(rungs=3)
         self._made: dict[int, tuple[Path | None, GradientRecipe | Probe]] = {}
         self._rungs: dict[int, list[Rung]] = {}
+        self._ladders: set[int] = set()
         self._chosen: list[int] | None = None
         self._rate: float | None = None
 
@@ -156,7 +173,9 @@ class ProblemPlan:
         before = experiment.results[-1].work if experiment.results else 0.0
         rung = Rung(work=0.0, rate=(1.0, 0.0))
         if isinstance(recipe, GradientRecipe):
-            rungs = self._rungs.setdefault(experiment.number, self._ladder(path, recipe, experiment, lane, clock))
+            if experiment.number not in self._rungs:
+                self._rungs[experiment.number] = self._ladder(path, experiment, clock)
+            rungs = self._rungs[experiment.number]
             if done >= len(rungs):
                 return None
             rung = rungs[done]
@@ -173,16 +192,14 @@ class ProblemPlan:
             checkpoint=checkpoint,
             seed=self.settings.seed + experiment.number,
         )
-        seconds = self._seconds(experiment, rung, before, clock)
+        seconds = self._seconds(experiment, clock)
         context = self.settings.context.replace(seconds=seconds)
         text = canonical({"job": job.model_dump(mode="json"), "context": context.model_dump(mode="json")})
         work = max(planned_work(job, self.settings.facts) - before, 0.0)
-        timeout = None if seconds is None else seconds * 1.2 + 5
+        timeout = None if seconds is None else seconds * 1.5 + 20  # for jobs that hang: loaded machines are slow
         return Order(key=job.digest, text=text, work=work, timeout_seconds=timeout)
 
-    def _ladder(
-        self, path: Path | None, recipe: GradientRecipe, experiment: Experiment, lane: int, clock: Clock
-    ) -> list[Rung]:
+    def _ladder(self, path: Path | None, experiment: Experiment, clock: Clock) -> list[Rung]:
         """The first rungs of an experiment; a committing plan appends the long training later."""
         assert path is not None
         full = self._full_work(path)
@@ -191,6 +208,7 @@ class ProblemPlan:
             known = clock.by_work or self._rate is not None
             # Until the speed of paths is known the real clock alone ends the first one.
             return [Rung(work=min(EXPLORE_RUNG * lane_work, full) if known else 0.1 * full, rate=(1.0, 1.0))]
+        self._ladders.add(experiment.number)
         work = min(full, FULL_SHARE * lane_work)
         return [
             Rung(work=work / 9, rate=(1.0, 1.0)),
@@ -216,15 +234,14 @@ class ProblemPlan:
     def _commits(self, full: float, clock: Clock) -> bool:
         return self._heavy and full > FULL_SHARE * self._lane_work(clock)
 
-    def _seconds(self, experiment: Experiment, rung: Rung, before: float, clock: Clock) -> float | None:
-        """Real time for this rung: its share of what the experiment still has to do in the time that is left."""
+    def _seconds(self, experiment: Experiment, clock: Clock) -> float | None:
+        """Real time for this rung; a long training shares what is left evenly among its segments."""
         if clock.by_work:
             return None
         left = max(clock.seconds_left, 0.1)
         rungs = self._rungs.get(experiment.number, [])
-        if self._chosen is not None and experiment.number in self._chosen and rungs:
-            ahead = rungs[-1].work - before
-            return left * (rung.work - before) / ahead if ahead > 0 else left
+        if len(rungs) > 1 and self._heavy:
+            return left / (len(rungs) - len(experiment.results))
         if len(rungs) <= 1 and self._heavy and self.settings.seconds is not None:
             return min(left, max(1.1 * EXPLORE_RUNG * self.settings.seconds, 2.0))
         return left
@@ -236,36 +253,39 @@ class ProblemPlan:
 
     # Decisions ---------------------------------------------------------------------------------------------------
     def goes_on(self, experiments: list[Experiment], *, clock: Clock) -> Experiment | None:
-        ready = [e for e in experiments if not e.running and not e.failed and e.number in self._rungs]
-        waiting = [e for e in ready if len(e.results) < len(self._rungs[e.number])]
-        if any(len(self._rungs[e.number]) > 1 and e.started == 1 for e in waiting) or self._chosen is None:
-            number = self._promoted(experiments, waiting)
-            if number is not None:
-                return experiments[number]
+        number = self._promoted(experiments)
+        if number is not None:
+            return experiments[number]
         if self._chosen is None and self._should_commit(experiments, clock):
             self._commit(experiments, clock)
-        if self._chosen is not None:
-            open_ones = [n for n in self._chosen if not experiments[n].running and not experiments[n].failed]
-            for number in open_ones:
-                if len(experiments[number].results) < len(self._rungs[number]):
-                    return experiments[number]
+        for number in self._chosen or ():
+            experiment = experiments[number]
+            if not experiment.running and not experiment.failed and len(experiment.results) < len(self._rungs[number]):
+                return experiment
         return None
 
-    def _promoted(self, experiments: list[Experiment], waiting: list[Experiment]) -> int | None:
-        ladders = {e.number for e in waiting if len(self._rungs[e.number]) == self.cutter.rungs}
-        if not ladders:
-            return None
-        several = [e for e in experiments if len(self._rungs.get(e.number, [])) == self.cutter.rungs]
+    def _promoted(self, experiments: list[Experiment]) -> int | None:
+        """The experiment that the cutter sends on, among those on a ladder of three rungs."""
+        several = [experiments[number] for number in sorted(self._ladders)]
         scores = {e.number: [r.score for r in e.results] for e in several}
         return self.cutter.promote(scores, {e.number: e.started for e in several})
 
     def _should_commit(self, experiments: list[Experiment], clock: Clock) -> bool:
         short = [e for e in experiments if len(self._rungs.get(e.number, [])) == 1]
         tried = [e for e in short if e.results and not e.failed]
-        late = clock.share_spent >= EXPLORE_SHARE
-        return len(tried) >= max(8, clock.lanes) or (
-            late and len(tried) >= min(clock.lanes, 1 + 8 * (1 - clock.share_spent))
+        if len(tried) < min(clock.lanes, 1 + 8 * (1 - clock.share_spent)):
+            return False
+        return (
+            len(tried) >= EXPLORED or clock.share_spent >= EXPLORE_SHARE or not self._worth_exploring(tried[0], clock)
         )
+
+    def _worth_exploring(self, experiment: Experiment, clock: Clock) -> bool:
+        """A first rung tells nothing before every example was seen once."""
+        path, _ = self._made[experiment.number]
+        assert path is not None
+        facts = self.settings.facts
+        epoch = 3e-9 * facts.training_rows * path.work(facts.ports) * len(self.settings.folds)
+        return epoch <= EXPLORE_RUNG * self._lane_work(clock)
 
     def _commit(self, experiments: list[Experiment], clock: Clock) -> None:
         """Gives the best explored experiments, one per lane, the rest of the budget."""
@@ -279,7 +299,7 @@ class ProblemPlan:
             path, _ = self._made[experiment.number]
             assert path is not None
             start = experiment.results[0].work
-            ahead = min(surplus * (0.96 - EXPLORE_SHARE) * self._lane_work(clock), 3 * self._full_work(path))
+            ahead = min(surplus * (1.0 - EXPLORE_SHARE) * self._lane_work(clock), 2 * self._full_work(path))
             if clock.by_work:
                 ahead = min(ahead, 0.98 * max(min(clock.lane_work_left(n) for n in range(clock.lanes)), 0.0))
             parts = self._parts(clock)
@@ -298,10 +318,15 @@ class ProblemPlan:
             return True
         if self._chosen is None:
             return False
-        return all(
-            experiments[n].running or experiments[n].failed or len(experiments[n].results) >= len(self._rungs[n])
-            for n in self._chosen
+        if any(experiments[n].running for n in self._chosen):
+            return False
+        complete = all(
+            experiments[n].failed or len(experiments[n].results) >= len(self._rungs[n]) for n in self._chosen
         )
+        if complete and clock.share_spent < WORTH_ANOTHER:
+            self._chosen = None  # trained to the end with time to spare: look for something better
+            return False
+        return complete
 
     # Results -----------------------------------------------------------------------------------------------------
     def result(self, outcome: Mapping[str, Any]) -> Result:
@@ -313,8 +338,9 @@ class ProblemPlan:
             seconds=float(outcome.get("seconds") or 0.0),
             outcome=outcome,
         )
-        if ok and self._rate is None and outcome.get("curve") and result.seconds > 0.2:
-            self._rate = max(result.work / result.seconds, 1e-3)
+        training_seconds = float(outcome.get("training_seconds") or 0.0)
+        if ok and self._rate is None and training_seconds > 0.1:
+            self._rate = max(result.work / training_seconds, 1e-3)
         return result
 
 
