@@ -52,9 +52,7 @@ def table(title: str, columns: list[str], rows: list[list[str]], *, on_stderr: b
     made = Table(title=title, box=SIMPLE_HEAD, title_justify="left", title_style="bold")
     shown = [n for n in range(len(columns)) if not rows or any(row[n] for row in rows)]
     for n in shown:
-        numeric = all(row[n][-1:].isdigit() or row[n] in ("", "-", "failed") for row in rows) and any(
-            row[n] for row in rows
-        )
+        numeric = bool(rows) and all(NUMERIC.fullmatch(row[n]) or row[n] in ("", "-", "failed") for row in rows)
         made.add_column(columns[n], overflow="fold", justify="right" if numeric else "left")
     for row in rows:
         made.add_row(*(escape(row[n]) for n in shown))
