@@ -31,6 +31,8 @@ from .interface import Function, WorkerDied
 
 _PR_SET_PDEATHSIG = 1
 _STARTING = threading.Lock()
+LEAST_ROOM = 200 * 2**20
+"""A worker gets this much beyond what its libraries take, however small the limit asked for: with less nothing runs."""
 
 
 @dataclass
@@ -163,6 +165,12 @@ def _how(exitcode: int | None) -> str:
     return f"signal {-exitcode}" if exitcode is not None and exitcode < 0 else f"exit code {exitcode}"
 
 
+def _data_bytes() -> int:
+    """Private memory of this process so far, as RLIMIT_DATA counts it."""
+    with open("/proc/self/status") as status:
+        return next((int(line.split()[1]) * 1024 for line in status if line.startswith("VmData:")), 0)
+
+
 def _work(function: Function, connection: Connection, memory_bytes: int | None) -> None:
     """Body of a worker process: answers '+outcome' or '-traceback' until the pipe closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -171,7 +179,8 @@ def _work(function: Function, connection: Connection, memory_bytes: int | None) 
         if os.getppid() == 1:  # the parent died before the line above
             return
         if memory_bytes is not None:
-            resource.setrlimit(resource.RLIMIT_DATA, (memory_bytes, memory_bytes))
+            limit = max(memory_bytes, _data_bytes() + LEAST_ROOM)
+            resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
     while True:
         try:
             text = connection.recv_bytes().decode()
