@@ -45,8 +45,16 @@ def material(ports: dict[str, Form], inputs: dict, outputs: dict, targets: dict,
     rows = np.arange(len(next(iter(inputs.values()))))
     return replace(
         Material(
-            ports=ports, inputs=inputs, outputs=outputs, targets=targets, training=rows[rows % 4 != 0],
-            validation=rows[rows % 4 == 0], seed=0, threads=1, put=put, fetch=kept.__getitem__,
+            ports=ports,
+            inputs=inputs,
+            outputs=outputs,
+            targets=targets,
+            training=rows[rows % 4 != 0],
+            validation=rows[rows % 4 == 0],
+            seed=0,
+            threads=1,
+            put=put,
+            fetch=kept.__getitem__,
         ),
         **changes,
     )
@@ -99,7 +107,8 @@ def made_table() -> Material:
     total[::11], kind[::13], marks[::17] = np.nan, -1, 255
     labels = Labels(name="marks", classes=("a", "b"))
     return material(
-        {"row": vector(4, categories=(0, 9, 0, 400))}, {"row": row},
+        {"row": vector(4, categories=(0, 9, 0, 400))},
+        {"row": row},
         {"kind": classes(3, "kind"), "total": Number(name="total", mean=0.0, deviation=1.0), "marks": labels},
         {"kind": kind, "total": total, "marks": marks},
     )
@@ -144,8 +153,9 @@ def test_several_outputs_with_missing_targets(made_table, probe):
     assert all(better.values()), better
 
 
-@pytest.mark.parametrize("probe", [p() for p in PROBES if p not in (NearestProbe, NgramsProbe, PatchesProbe)],
-                         ids=lambda p: p.method)
+@pytest.mark.parametrize(
+    "probe", [p() for p in PROBES if p not in (NearestProbe, NgramsProbe, PatchesProbe)], ids=lambda p: p.method
+)
 def test_the_same_twice(made_table, probe):
     assert probe.fit(made_table).path == probe.fit(made_table).path
 
@@ -269,8 +279,9 @@ def test_solver_finds_the_minimum(kind):
     raw = x @ random.normal(size=(6, 3)) + random.normal(size=(400, 3))
     target = {"softmax": np.eye(3)[raw.argmax(1)], "sigmoid": (raw > 0) * 1.0, "squares": raw}[kind].astype(np.float32)
     fold = Fold(x, target, x, target)
-    head = fit_head(fold, kind, bias=np.zeros(3, np.float32), strengths=[0.01], max_iterations=300, tolerance=1e-9,
-                    deadline=None)
+    head = fit_head(
+        fold, kind, bias=np.zeros(3, np.float32), strengths=[0.01], max_iterations=300, tolerance=1e-9, deadline=None
+    )
     weight, bias = (torch.tensor(a, dtype=torch.float64, requires_grad=True) for a in (head.weight, head.bias))
     scores, truth = torch.tensor(x).double() @ weight + bias, torch.tensor(target).double()
     loss = {

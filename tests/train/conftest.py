@@ -25,8 +25,12 @@ def write_dataset(folder: Path, problem: Problem, arrays: dict[str, np.ndarray],
         np.save(folder / files[name], array)
     (folder / "problem.json").write_text(problem.to_json())
     described = {
-        "format": 1, "digest": sha256(str(folder).encode()), "arrays": files,
-        "unused": [], "unused_counts": {}, "value_counts": {},
+        "format": 1,
+        "digest": sha256(str(folder).encode()),
+        "arrays": files,
+        "unused": [],
+        "unused_counts": {},
+        "value_counts": {},
     }
     (folder / "dataset.json").write_text(canonical(described))
     return Dataset.open(folder)

@@ -18,15 +18,17 @@ RECIPE = GradientRecipe(batch=32, learning_rate=3e-3, warmup=0.0, augmentation=A
 
 def net(dropout: float = 0.1) -> Path:
     hidden = {"kind": "linear", "width": 32, "activation": "relu", "dropout": dropout}
-    return Path.model_validate({
-        "genes": [
-            {"name": "columns", "layer": {"kind": "columns"}, "inputs": ["in:row"]},
-            {"name": "hidden", "layer": hidden, "inputs": ["columns"]},
-            {"name": "class", "layer": {"kind": "linear", "width": 3}, "inputs": ["hidden"]},
-            {"name": "total", "layer": {"kind": "linear", "width": 1}, "inputs": ["hidden"]},
-        ],
-        "outputs": {"class": "class", "total": "total"},
-    })
+    return Path.model_validate(
+        {
+            "genes": [
+                {"name": "columns", "layer": {"kind": "columns"}, "inputs": ["in:row"]},
+                {"name": "hidden", "layer": hidden, "inputs": ["columns"]},
+                {"name": "class", "layer": {"kind": "linear", "width": 3}, "inputs": ["hidden"]},
+                {"name": "total", "layer": {"kind": "linear", "width": 1}, "inputs": ["hidden"]},
+            ],
+            "outputs": {"class": "class", "total": "total"},
+        }
+    )
 
 
 def job_of(dataset, **changes) -> Job:

@@ -15,7 +15,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-import numpy as np
 from pydantic import Field, ValidationError
 
 from ..engine import Engine, FirstInLine, InLine, Processes, pick_device

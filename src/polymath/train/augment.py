@@ -111,9 +111,7 @@ def drop_tokens(ids_BT: Tensor, random: np.random.Generator, *, share: float) ->
     return ids_BT.masked_fill(torch.from_numpy(dropped).to(ids_BT.device), 0)
 
 
-def drop_columns(
-    row_BD: Tensor, random: np.random.Generator, *, share: float, categories: Sequence[int]
-) -> Tensor:
+def drop_columns(row_BD: Tensor, random: np.random.Generator, *, share: float, categories: Sequence[int]) -> Tensor:
     """A share of the cells made missing: NaN for numbers, code 0 for categories."""
     dropped = torch.from_numpy(random.random(tuple(row_BD.shape), dtype=np.float32) < share).to(row_BD.device)
     missing = torch.tensor([0.0 if n else float("nan") for n in categories or (0,) * row_BD.shape[1]])

@@ -101,8 +101,16 @@ def start(module: PathModule, recipe: GradientRecipe) -> Training:
     return Training(module, make_optimizer(recipe, module), average)
 
 
-def train(training: Training, recipe: GradientRecipe, plan: Plan, *, source: Source, order: Order,
-          augmenter: Augmenter, outputs: Mapping[str, Feature]) -> None:
+def train(
+    training: Training,
+    recipe: GradientRecipe,
+    plan: Plan,
+    *,
+    source: Source,
+    order: Order,
+    augmenter: Augmenter,
+    outputs: Mapping[str, Feature],
+) -> None:
     """Train until the plan's steps or deadline. Raises Diverged, torch.OutOfMemoryError, MemoryError."""
     if not trained(training.module):
         training.step = max(training.step, plan.steps)
@@ -210,8 +218,14 @@ def predict(
     return {output: np.concatenate(parts) for output, parts in found.items()}
 
 
-def loss_of(predictions: Mapping[str, Tensor], batch: Batch, *, outputs: Mapping[str, Feature], smoothing: float,
-            mix: Mix | None = None) -> Tensor:
+def loss_of(
+    predictions: Mapping[str, Tensor],
+    batch: Batch,
+    *,
+    outputs: Mapping[str, Feature],
+    smoothing: float,
+    mix: Mix | None = None,
+) -> Tensor:
     """Mean loss over examples, members [B, M, W] and outputs; a missing target counts as 0."""
     losses = []
     for output, feature in outputs.items():

@@ -20,9 +20,7 @@ def make_optimizer(recipe: GradientRecipe, module: nn.Module) -> torch.optim.Opt
     """The recipe's optimizer. Weight decay touches no biases, norms or other one-dimensional weights."""
     if recipe.rule == "muon":
         parameters = [parameter for _, parameter in trained(module)]
-        return Muon(
-            parameters, lr=recipe.learning_rate, momentum=recipe.momentum, weight_decay=recipe.weight_decay
-        )
+        return Muon(parameters, lr=recipe.learning_rate, momentum=recipe.momentum, weight_decay=recipe.weight_decay)
     decayed = [parameter for _, parameter in trained(module) if parameter.ndim > 1]
     others = [parameter for _, parameter in trained(module) if parameter.ndim <= 1]
     groups = [

@@ -210,9 +210,7 @@ def _gradient(rung: _Rung, place: int, fold: int) -> None:
     plan = fit.Plan(
         steps=steps, rate=job.rate, first=first, deadline=until, scoring=scored / (3 * order.batch), seed=seed
     )
-    fills = {
-        port: value.float().mean((0, 2, 3)) for port, value in shown.inputs.items() if ports[port].kind == "map"
-    }
+    fills = {port: value.float().mean((0, 2, 3)) for port, value in shown.inputs.items() if ports[port].kind == "map"}
     augmenter = Augmenter(recipe.augmentation, {port: ports[port] for port in inputs}, fills)
     began = time.monotonic()
     fit.train(training, recipe, plan, source=source, order=order, augmenter=augmenter, outputs=rung.outputs)
@@ -237,8 +235,9 @@ def _gradient(rung: _Rung, place: int, fold: int) -> None:
         rung.curve = [Point(work=step * scale, loss=loss) for step, loss in training.curve]
 
 
-def _training(rung: _Rung, place: int, seed: int, *, source_shown: Mapping[str, torch.Tensor],
-              device: torch.device) -> fit.Training:
+def _training(
+    rung: _Rung, place: int, seed: int, *, source_shown: Mapping[str, torch.Tensor], device: torch.device
+) -> fit.Training:
     """The training where the checkpoint left it, or a fresh one with prepared layers."""
     path, recipe = rung.job.path, rung.job.recipe
     assert path is not None and isinstance(recipe, GradientRecipe)
@@ -250,7 +249,7 @@ def _training(rung: _Rung, place: int, seed: int, *, source_shown: Mapping[str, 
     training = fit.start(module, recipe)
     saved = rung.store.get_tensors(rung.job.checkpoint)
     prefix = f"{place}/"
-    training.load({k[len(prefix):]: torch.from_numpy(v) for k, v in saved.items() if k.startswith(prefix)})
+    training.load({k[len(prefix) :]: torch.from_numpy(v) for k, v in saved.items() if k.startswith(prefix)})
     return training
 
 

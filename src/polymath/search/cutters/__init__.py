@@ -1,4 +1,4 @@
-"""Cutters, one file each: who decides between rungs which experiments go on. A new one = file + its line in `CUTTERS`."""
+"""Cutters, one file each: who decides between rungs who goes on. A new one = file + its line in `CUTTERS`."""
 
 from __future__ import annotations
 

@@ -3,8 +3,8 @@
 Two ways to spend a budget on paths, chosen by what one full training costs:
 
 * `halving`: a full training is cheap. Many experiments in three rungs (1/9, 1/3, all of the work), cut between them.
-* `commit`: a full training would take a good part of the budget (images, texts). A few experiments get one short rung, the
-  best go on for all the rest, one per lane, in segments short enough that a kill costs little.
+* `commit`: a full training would take a good part of the budget (images, texts). A few experiments get one short rung,
+  the best go on for all the rest, one per lane, in segments short enough that a kill costs little.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from .probes import SETTINGS
 from .rows import problem_space
 
 EXAMPLES = {"vector": (3e5, 12.0, 80.0), "tokens": (2e5, 5.0, 40.0), "map": (2e6, 20.0, 150.0)}
-"""Form -> examples that a full training sees, and its fewest and most epochs: longer ones overfitted where we looked."""
+"""Form -> examples that a full training sees, its fewest and most epochs: longer ones overfitted where we looked."""
 NOMINAL_RATE = 2.0
 """Work units per second and lane assumed until the first training was timed (a modest core)."""
 EXPLORE_RUNG = 0.04
@@ -42,7 +42,7 @@ FULL_SHARE = 0.25
 PATCHES_RATE = 10.0
 """Work units per second of the patches head: matrix products, on one modest core."""
 AMPLE = 8.0
-"""Work planned for a long training under the real clock, as a share of the estimate: the clock should end it, not the work."""
+"""Work planned for a long training under the real clock, over the estimate: the clock should end it, not the work."""
 WORTH_ANOTHER = 0.6
 """Share of the budget after which nothing new is looked for once the long trainings are done."""
 EXPLORED = 8
@@ -185,7 +185,7 @@ class ProblemPlan:
         job = Job(
             dataset=self.settings.dataset,
             path=path,
-            recipe=recipe,  # type: ignore[arg-type]  # pydantic checks which probe it is
+            recipe=recipe,
             folds=self.settings.folds,
             work=rung.work,
             rate=rung.rate,
