@@ -20,7 +20,8 @@ import pandas
 from PIL import Image
 
 from prepare.images import FASHION, fashion_arrays, write_metadata
-from prepare.tables import TABLES, build as build_table
+from prepare.tables import TABLES
+from prepare.tables import build as build_table
 from prepare.texts import section_rows
 
 PER_CLASS = 1_200
