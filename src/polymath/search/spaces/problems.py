@@ -100,9 +100,8 @@ def methods(problem: Problem, facts: Facts, *, seconds: float | None) -> tuple[s
         names = [name for name in names if name != "patches" or patches < EXPLORE_RUNG * seconds]
     early = [name for name in ("constant", "linear", "trees", "ngrams") if name in names]
     heavy = any(form.kind != "vector" for form in facts.ports.values())
-    paths = (
-        ("path", "path") if heavy else ("path",)
-    )  # twice from other seeds: where time is short both are trained to the end
+    # Twice, from other seeds: where time is short, both are trained to the end.
+    paths = ("path", "path") if heavy else ("path",)
     return (*early, *paths, *(name for name in names if name not in early))
 
 
