@@ -27,6 +27,9 @@ MAX_TRIES = 2
 MAX_REPEATS = 200
 """So many proposals in a row that were made before mean that the space is used up."""
 
+MAX_MISFITS = 8
+"""So many experiments that cost more than is left are passed over before a lane is given up."""
+
 
 @dataclass(frozen=True)
 class Result:
@@ -197,13 +200,22 @@ class _Loop:
             lane = min((n for n in range(self.clock.lanes) if n not in taken), key=lambda n: (self.clock.busy[n], n))
             if self.plan.is_over(self.experiments, clock=self.clock):
                 return
-            experiment = self.plan.goes_on(self.experiments, clock=self.clock) or self._new()
+            found = self._fitting(lane)
+            if found is None:
+                return
+            self._begin(*found, lane)
+
+    def _fitting(self, lane: int) -> tuple[Experiment, Order] | None:
+        """What to run next on a lane. Near the end of a work budget, the first of some new ones that still fits."""
+        experiment = self.plan.goes_on(self.experiments, clock=self.clock) or self._new()
+        for _ in range(MAX_MISFITS):
             if experiment is None:
-                return
+                return None
             order = self.plan.order(experiment, lane=lane, clock=self.clock)
-            if order is None or not self.clock.allows(lane, order.work):
-                return
-            self._begin(experiment, order, lane)
+            if order is not None and self.clock.allows(lane, order.work):
+                return experiment, order
+            experiment = self._new()
+        return None
 
     def _new(self) -> Experiment | None:
         """An experiment that was not made before; None when the space seems to hold no more of them."""

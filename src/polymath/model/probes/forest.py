@@ -36,7 +36,9 @@ class ForestProbe(Probe):
     def work(self, facts: Facts) -> float:
         columns = facts.ports["row"].width if "row" in facts.ports else 1
         depth = max(facts.training_rows // self.min_samples_leaf, 2).bit_length()
-        return 1e-9 * 4 * self.num_trees * facts.training_rows * depth * columns * (self.max_features or 0.5)
+        splits = 40 * facts.training_rows * depth * columns * (self.max_features or 0.5)
+        growing = 1e6  # what a tree costs however few the rows
+        return 1e-9 * self.num_trees * (splits + growing)
 
     def fit(self, material: Material) -> Fitted:
         width = material.ports["row"].width

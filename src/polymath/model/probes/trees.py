@@ -45,7 +45,8 @@ class TreesProbe(Probe):
         depth = max(self.max_leaf_nodes - 1, 1).bit_length()
         passes = depth * (1 + columns * self.max_features)
         histograms = 256 * columns * self.max_leaf_nodes
-        return 1e-9 * self.max_iter * max(facts.width, 1) * (facts.training_rows * passes + histograms)
+        growing = 1e5  # what a tree costs however few the rows
+        return 1e-9 * self.max_iter * max(facts.width, 1) * (facts.training_rows * passes + histograms + growing)
 
     def fit(self, material: Material) -> Fitted:
         form = material.ports["row"]
