@@ -174,17 +174,18 @@ def inspect(path: Path, *, known: set[str], printed: set[tuple[str, int, int]], 
     tally.failures += [f"record {address} was readable and is gone" for address in sorted(known - present)]
 
 
-def storm(folder: Path, *, kills: int, seed: int, command: list[str], budget: str) -> Tally:
-    """All rounds; then the command once to its end, a prediction, and a rebuild."""
+def storm(folder: Path, *, chosen: argparse.Namespace, command: list[str]) -> Tally:
+    """All rounds, with a report now and then; then the command once to its end, a prediction, and a rebuild."""
+    begin, kills = time.monotonic(), chosen.kills
     table = load_breast_cancer(as_frame=True).frame
     table.to_csv(folder / "cells.csv", index=False)
-    chance, tally, task = random.Random(seed), Tally(), 0
+    chance, tally, task = random.Random(chosen.seed), Tally(), 0
     known: set[str] = set()
     printed: set[tuple[str, int, int]] = set()
     store = folder / "knowledge"
 
     def words(name: str) -> list[str]:
-        return [*command, "learn", "cells.csv", "--target", TARGET, "--name", name, "--budget", budget,
+        return [*command, "learn", "cells.csv", "--target", TARGET, "--name", name, "--budget", chosen.budget,
                 "--store", str(store), "--json"]  # fmt: skip
 
     while tally.kills < kills:
@@ -194,7 +195,7 @@ def storm(folder: Path, *, kills: int, seed: int, command: list[str], budget: st
         if aimed:
             fresh, seen = run.wait(writes=chance.randint(1, 25), delay=chance.uniform(0, 0.03))
         else:
-            fresh, seen = run.wait(writes=None, delay=chance.uniform(0, 12))
+            fresh, seen = run.wait(writes=None, delay=chance.uniform(0, 9))
         ended = run.process.poll()
         tally.orphans += run.kill()
         known |= fresh
@@ -215,6 +216,8 @@ def storm(folder: Path, *, kills: int, seed: int, command: list[str], budget: st
             tally.could_resume += 1
             tally.resumed += tally.experiments >= before
         say(f"{tally.kills}/{kills} kills, {tally.experiments} experiments, {tally.lost} lost, {tally.corrupt} corrupt")
+        if tally.kills % 10 == 0:
+            write(tally, chosen=chosen, seconds=time.monotonic() - begin)
     end(folder, words=words(f"cells{task}"), name=f"cells{task}", command=command, tally=tally)
     return tally
 
@@ -307,7 +310,7 @@ def main() -> int:
     begin = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="store_kill") as folder:
         command = list(chosen.polymath or common.polymath_command())
-        tally = storm(Path(folder), kills=chosen.kills, seed=chosen.seed, command=command, budget=chosen.budget)
+        tally = storm(Path(folder), chosen=chosen, command=command)
     say(json.dumps(dataclasses.asdict(tally), indent=1))
     print(write(tally, chosen=chosen, seconds=time.monotonic() - begin))
     return 1 if tally.failures or tally.lost or tally.corrupt else 0

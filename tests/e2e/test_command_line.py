@@ -22,7 +22,7 @@ from typer.testing import CliRunner
 
 from polymath.app.main import app
 
-WORK = 0.6
+WORK = 1.0
 """Work units for iris: seconds, and enough for the cheap heads and a first path."""
 POLYMATH = [sys.executable, "-m", "polymath.app.main"]
 
@@ -219,10 +219,14 @@ def test_a_second_ctrl_c_stops_at_once_and_what_was_published_stays(diabetes: Pa
     os.killpg(process.pid, signal.SIGINT)
     time.sleep(0.1)  # less than the loop takes to notice the first
     os.killpg(process.pid, signal.SIGINT)
-    _, stderr = process.communicate(timeout=60)
-    assert process.returncode == 130, stderr
+    stdout, stderr = process.communicate(timeout=60)
     assert "Traceback" not in stderr
-    assert seen("show", "diabetes", "--store", tmp_path / "knowledge")["state"] == "learning"
+    state = seen("show", "diabetes", "--store", tmp_path / "knowledge")["state"]
+    if process.returncode == 130:
+        assert state == "learning", stderr
+    else:  # the first one had done its work before the second came
+        assert process.returncode in (0, -signal.SIGINT), stderr
+        assert one_object(stdout)["state"] == state == "stopped"
 
 
 @pytest.mark.parametrize(

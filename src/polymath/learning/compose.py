@@ -103,15 +103,28 @@ def learn(data: Any, *, store: Store, wishes: Wishes, listener: Listener, proble
     if wishes.work is not None and wishes.budget_seconds is not None:
         raise BadInput("a time budget and work units were given", remedy="Give --budget or --work, not both.")
     cache = Path(wishes.cache) if wishes.cache else Path.home() / ".cache" / "polymath"
-    rows, dataset = prepare(data, wishes, cache=cache, listener=listener, problem=problem)
-    name = wishes.name or dataset.problem.name
-    budget = None if wishes.work is not None else wishes.budget_seconds or DEFAULT_BUDGET
-    done = _already(store, name, dataset, wishes, budget)
-    if done is not None:
-        listener.say(f"Task {name!r} was learned from these data before, with this budget or more; nothing to do.")
-        return done
-    with _interruptible() as stopped:
-        return _search(store, rows, dataset, _Call(name, wishes, listener, begin, budget, stopped))
+    engine = _engine(wishes)  # before the data are read: its workers import torch meanwhile
+    try:
+        rows, dataset = prepare(data, wishes, cache=cache, listener=listener, problem=problem)
+        name = wishes.name or dataset.problem.name
+        budget = None if wishes.work is not None else wishes.budget_seconds or DEFAULT_BUDGET
+        done = _already(store, name, dataset, wishes, budget)
+        if done is not None:
+            listener.say(f"Task {name!r} was learned from these data before, with this budget or more; nothing to do.")
+            return done
+        with _interruptible() as stopped:
+            return _search(store, rows, dataset, _Call(name, wishes, listener, engine, begin, budget, stopped))
+    finally:
+        engine.close()
+
+
+def _engine(wishes: Wishes) -> Engine:
+    """Where experiments run."""
+    lanes = wishes.lanes or (os.cpu_count() or 1)
+    if wishes.engine == "inline":
+        return InLine(run_json, lanes=lanes)
+    memory = None if wishes.memory_bytes is None else wishes.memory_bytes // (lanes + 1)
+    return FirstInLine(run_json, Processes(run_json, lanes=lanes, memory_bytes=memory, preload=SLOW_IMPORTS))
 
 
 def prepare(
@@ -149,6 +162,7 @@ class _Call:
     name: str
     wishes: Wishes
     listener: Listener
+    engine: Engine
     begin: float
     budget: float | None
     stopped: Callable[[], bool]
@@ -157,7 +171,7 @@ class _Call:
 def _search(store: Store, rows: Rows, dataset: Dataset, call: _Call) -> TaskRecord:
     wishes, name, begin, budget = call.wishes, call.name, call.begin, call.budget
     device = pick_device(wishes.device)
-    lanes = wishes.lanes or (os.cpu_count() or 1)
+    lanes = call.engine.lanes
     facts = facts_of(dataset)
     scratch = Store.open(store.path / "scratch")
     ledger = Ledger(store, name)
@@ -195,30 +209,23 @@ def _search(store: Store, rows: Rows, dataset: Dataset, call: _Call) -> TaskReco
         call.listener.tried(experiment, study, clock)
 
     plan = ProblemPlan(settings, finished=finished)
-    memory = None if wishes.memory_bytes is None else max(wishes.memory_bytes // (lanes + 1), 2**28)
-    engine: Engine
-    if wishes.engine == "inline":
-        engine = InLine(run_json, lanes=lanes)
-    else:
-        others = Processes(run_json, lanes=lanes, memory_bytes=memory, preload=SLOW_IMPORTS)
-        engine = FirstInLine(run_json, others)
     try:
         search(
             plan,
             generator=GENERATORS[wishes.generator](seed=wishes.seed),
-            engine=engine,
+            engine=call.engine,
             ledger=ledger,
             clock=clock,
             dataset=dataset.digest,
             environment={"device": device, **versions()},
             stop=lambda: call.stopped() or clock.seconds_left < -0.3,
         )
-        engine.close()
+        call.engine.close()
         if call.stopped():
             call.listener.say("Stopping: storing the best so far. Once more stops at once.")
         record = study.publish("stopped" if call.stopped() else "done")
     finally:  # a second Ctrl-C comes here from anywhere: what was published last stays
-        engine.close()
+        call.engine.close()
         scratch.close()
     if record is None:
         if call.stopped():

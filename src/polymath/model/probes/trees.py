@@ -46,7 +46,8 @@ class TreesProbe(Probe):
         passes = depth * (1 + columns * self.max_features)
         histograms = 256 * columns * self.max_leaf_nodes
         growing = 1e5  # what a tree costs however few the rows
-        return 1e-9 * self.max_iter * max(facts.width, 1) * (facts.training_rows * passes + histograms + growing)
+        rounds = min(self.max_iter, 10 * self.patience)  # few need more before the validation rows stop them
+        return 1e-9 * rounds * max(facts.width, 1) * (facts.training_rows * passes + histograms + growing)
 
     def fit(self, material: Material) -> Fitted:
         form = material.ports["row"]

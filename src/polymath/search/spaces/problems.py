@@ -35,6 +35,8 @@ NOMINAL_RATE = 2.0
 """Work units per second and lane assumed until the first training was timed (a modest core)."""
 EXPLORE_RUNG = 0.04
 """Share of a lane's budget that one experiment may take before a committing plan has chosen."""
+LEAST_STEPS = 10
+"""Steps per fold below which a first rung says nothing."""
 SEGMENT_SECONDS = 40.0
 """Real time of one segment of a long training: what a kill can cost at most, near enough."""
 FULL_SHARE = 0.25
@@ -173,7 +175,7 @@ class ProblemPlan:
         rung = Rung(work=0.0, rate=(1.0, 0.0))
         if isinstance(recipe, GradientRecipe):
             if experiment.number not in self._rungs:
-                self._rungs[experiment.number] = self._ladder(path, experiment, clock)
+                self._rungs[experiment.number] = self._ladder(path, recipe, experiment, clock)
             rungs = self._rungs[experiment.number]
             if done >= len(rungs):
                 return None
@@ -198,17 +200,20 @@ class ProblemPlan:
         timeout = None if seconds is None else seconds * 1.5 + 20  # for jobs that hang: loaded machines are slow
         return Order(key=job.digest, text=text, work=work, timeout_seconds=timeout)
 
-    def _ladder(self, path: Path | None, experiment: Experiment, clock: Clock) -> list[Rung]:
+    def _ladder(self, path: Path | None, recipe: GradientRecipe, experiment: Experiment, clock: Clock) -> list[Rung]:
         """The first rungs of an experiment; a committing plan appends the long training later."""
         assert path is not None
+        macs = path.work(self.settings.facts.ports)
+        least = 4e-9 * LEAST_STEPS * recipe.batch * macs * len(self.settings.folds)
         full = self._full_work(path)
         lane_work = self._lane_work(clock)
         if self._commits(full, clock):
             known = clock.by_work or self._rate is not None
             # Until the speed of paths is known the real clock alone ends the first one.
-            return [Rung(work=min(EXPLORE_RUNG * lane_work, full) if known else 0.1 * full, rate=(1.0, 1.0))]
+            work = min(EXPLORE_RUNG * lane_work, full) if known else 0.1 * full
+            return [Rung(work=max(work, least), rate=(1.0, 1.0))]
         self._ladders.add(experiment.number)
-        work = min(full, FULL_SHARE * lane_work)
+        work = max(min(full, FULL_SHARE * lane_work), 9 * least)
         return [
             Rung(work=work / 9, rate=(1.0, 1.0)),
             Rung(work=work / 3, rate=(1.0, 1.0)),
