@@ -173,7 +173,7 @@ def _search(store: Store, rows: Rows, dataset: Dataset, call: _Call) -> TaskReco
     device = pick_device(wishes.device)
     lanes = call.engine.lanes
     facts = facts_of(dataset)
-    scratch = Store.open(store.path / "scratch")
+    scratch = Store.open(store.path / "scratch" / name)
     ledger = Ledger(store, name)
     spent = sum(entry.seconds for entry in ledger.entries() if entry.dataset == dataset.digest) / lanes
     context = Context(
@@ -208,7 +208,7 @@ def _search(store: Store, rows: Rows, dataset: Dataset, call: _Call) -> TaskReco
         study.add(experiment)
         call.listener.tried(experiment, study, clock)
 
-    plan = ProblemPlan(settings, finished=finished)
+    plan = ProblemPlan(settings, finished=finished, exists=scratch.has)
     try:
         search(
             plan,
@@ -224,6 +224,8 @@ def _search(store: Store, rows: Rows, dataset: Dataset, call: _Call) -> TaskReco
         if call.stopped():
             call.listener.say("Stopping: storing the best so far. Once more stops at once.")
         record = study.publish("stopped" if call.stopped() else "done")
+        if not call.stopped():
+            study.tidy()
     finally:  # a second Ctrl-C comes here from anywhere: what was published last stays
         call.engine.close()
         scratch.close()

@@ -23,6 +23,8 @@ PUBLISH_EVERY_SECONDS = 4.0
 """Between two publications while learning; the first one is immediate."""
 CANDIDATES = 24
 """Best experiments among which the ensemble is chosen."""
+CONTINUABLE = 8
+"""Best experiments whose checkpoints are kept after the end, for a run with more budget."""
 JUDGED_ROWS = 20_000
 """Validation rows on which ensembles are compared at most."""
 RESAMPLES = 400
@@ -122,6 +124,18 @@ class Study:
         ]
         first = sorted({lines[-1] for lines in reasons if lines})
         return f"{self.num_failed} experiments failed: {'; '.join(first[:3])}" if first else "no experiment finished"
+
+    def tidy(self) -> None:
+        """Removes the checkpoints of all but the best experiments: the largest things in the scratch store.
+
+        What a run with more budget would continue stays, and the predictions and weights of all, for its ensemble.
+        """
+        best = set(sorted(self.members, key=lambda number: -self.members[number].score)[:CONTINUABLE])
+        for number, experiment in self.experiments.items():
+            for rung, result in enumerate(experiment.results):
+                checkpoint = result.outcome.get("checkpoint")
+                if checkpoint and (number not in best or rung + 1 < len(experiment.results)):
+                    self.scratch.discard(str(checkpoint))
 
     # Publishing --------------------------------------------------------------------------------------------------
     def publish(self, state: Literal["learning", "stopped", "done"]) -> TaskRecord | None:

@@ -130,6 +130,9 @@ class Plan(Protocol):
     def is_over(self, experiments: list[Experiment], *, clock: Clock) -> bool:
         """True when nothing new should begin."""
 
+    def is_there(self, outcome: Mapping[str, Any]) -> bool:
+        """May an outcome from the ledger be used: is all that it points to still there?"""
+
     def result(self, outcome: Mapping[str, Any]) -> Result: ...
 
     def finished(self, experiment: Experiment) -> None:
@@ -244,7 +247,8 @@ class _Loop:
 
     def _begin(self, experiment: Experiment, order: Order, lane: int) -> None:
         entry = self.ledger.find(order.key)
-        if entry is not None:
+        recorded = entry is not None and self.plan.is_there(entry.outcome)
+        if entry is not None and recorded:
             future: Future[str] = Future()
             future.set_result(canonical(entry.outcome))
         else:
@@ -252,9 +256,7 @@ class _Loop:
         self.clock.busy[lane] += order.work
         experiment.started += 1
         self.running.append(
-            _Running(
-                experiment, order, lane, future, self.clock.busy[lane], time.monotonic(), recorded=entry is not None
-            )
+            _Running(experiment, order, lane, future, self.clock.busy[lane], time.monotonic(), recorded=recorded)
         )
 
     def next_done(self, stop: Callable[[], bool]) -> _Running | None:

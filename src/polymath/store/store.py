@@ -110,6 +110,14 @@ class Store:
     def has(self, address: str) -> bool:
         return self.objects.size(address) is not None
 
+    def discard(self, address: str) -> bool:
+        """Remove an object that no record refers to, as a scratch store does in the end; was it there?"""
+        self._writable()
+        if self.dependents(address) or not self.has(address):
+            return False
+        self.objects.remove(address)
+        return True
+
     def put_tensors(self, tensors: Mapping[str, np.ndarray[Any, Any]]) -> str:
         """Store named arrays as one safetensors object; equal arrays have equal addresses."""
         from . import tensors as tensors_

@@ -82,6 +82,12 @@ class Outcome(Spec):
     curve: tuple[Point, ...] = ()
 
     @property
+    def results(self) -> set[str]:
+        """Addresses of what it gave: predictions and weights, without the checkpoint."""
+        weights = {gene.weights for path in self.paths for gene in path.genes if gene.weights}
+        return weights | ({self.predictions} if self.predictions else set())
+
+    @property
     def result_digest(self) -> str:
         """Digest of everything but real time: equal for equal jobs."""
         return self.replace(seconds=0.0, training_seconds=0.0).digest

@@ -120,14 +120,18 @@ def _default() -> Recorder:
 class ProblemPlan:
     """Turns choices into jobs for one problem. See the module's first lines for how it spends the budget."""
 
-    def __init__(self, settings: Settings, *, finished: Callable[[Experiment], None]) -> None:
+    def __init__(
+        self, settings: Settings, *, finished: Callable[[Experiment], None], exists: Callable[[str], bool]
+    ) -> None:
         self.settings = settings
         self.finished = finished
+        self._exists = exists
         self.cutter = Halving(rungs=3)
         self._made: dict[int, tuple[Path | None, GradientRecipe | Probe]] = {}
         self._rungs: dict[int, list[Rung]] = {}
         self._ladders: set[int] = set()
         self._chosen: list[int] | None = None
+        self._stuck: set[int] = set()
         self._rate: float | None = None
 
     # Choices -----------------------------------------------------------------------------------------------------
@@ -183,6 +187,9 @@ class ProblemPlan:
         elif done:
             return None
         checkpoint = Outcome.model_validate(experiment.results[-1].outcome).checkpoint if done else None
+        if done and (checkpoint is None or not self._exists(checkpoint)):
+            self._stuck.add(experiment.number)  # an earlier run was tidied up: it stands as it is
+            return None
         job = Job(
             dataset=self.settings.dataset,
             path=path,
@@ -263,14 +270,18 @@ class ProblemPlan:
         if self._chosen is None and self._should_commit(experiments, clock):
             self._commit(experiments, clock)
         for number in self._chosen or ():
-            experiment = experiments[number]
-            if not experiment.running and not experiment.failed and len(experiment.results) < len(self._rungs[number]):
-                return experiment
+            if not experiments[number].running and not self._complete(experiments[number]):
+                return experiments[number]
         return None
+
+    def _complete(self, experiment: Experiment) -> bool:
+        """Nothing more to do for it."""
+        finished = len(experiment.results) >= len(self._rungs[experiment.number])
+        return finished or experiment.failed or experiment.number in self._stuck
 
     def _promoted(self, experiments: list[Experiment]) -> int | None:
         """The experiment that the cutter sends on, among those on a ladder of three rungs."""
-        several = [experiments[number] for number in sorted(self._ladders)]
+        several = [experiments[number] for number in sorted(self._ladders - self._stuck)]
         scores = {e.number: [r.score for r in e.results] for e in several}
         return self.cutter.promote(scores, {e.number: e.started for e in several})
 
@@ -333,6 +344,9 @@ class ProblemPlan:
         return complete
 
     # Results -----------------------------------------------------------------------------------------------------
+    def is_there(self, outcome: Mapping[str, Any]) -> bool:
+        return not outcome.get("ok") or all(self._exists(one) for one in Outcome.model_validate(outcome).results)
+
     def result(self, outcome: Mapping[str, Any]) -> Result:
         ok, score = bool(outcome.get("ok")), outcome.get("score")
         result = Result(
