@@ -1,4 +1,4 @@
-"""Makes the golden store of this release in the current folder; run by hand once per release, never again for an old one."""
+"""Makes the golden store of this release in the current folder; run by hand once per release, never for an old one."""
 
 from __future__ import annotations
 
