@@ -35,10 +35,11 @@ def nearest(choose: Choose) -> NearestProbe:
 def trees(choose: Choose) -> TreesProbe:
     """Boosted trees."""
     return TreesProbe(
-        learning_rate=choose("trees.learning_rate", [0.1, 0.02, 0.035, 0.06, 0.2]),
+        learning_rate=choose("trees.learning_rate", [0.06, 0.1, 0.03, 0.2]),
         max_leaf_nodes=choose("trees.max_leaf_nodes", [31, 5, 10, 16, 64, 128]),
         min_samples_leaf=choose("trees.min_samples_leaf", [20, 2, 5, 10, 50]),
-        l2=choose("trees.l2", [0.0, 0.1, 1.0, 10.0]),
+        # Without it boosting many classes blows up: on 15 airlines log loss 1.62 at 0, 0.16 at 1 and at 10.
+        l2=choose("trees.l2", [1.0, 10.0, 0.1]),
         max_features=choose("trees.max_features", [1.0, 0.3, 0.5, 0.8]),
         max_iter=choose("trees.max_iter", [500, 1000]),
     )
