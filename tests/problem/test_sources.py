@@ -483,3 +483,20 @@ def test_kept_and_reread_columns_agree(tmp_path):
 def test_headers(tmp_path, text, expected):
     rows = read(write(tmp_path / "t.csv", text))
     assert (rows.table.column_names[-1] == text.partition("\n")[0].split(",")[-1]) is expected
+
+
+def test_quoted_cells_may_hold_lines_that_look_like_rows(tmp_path):
+    text = 'text,label\n"first line\nsecond, with a comma",a\nplain,b\n"one ""quoted"" word\n\nand, more",a\n'
+    (tmp_path / "rows.csv").write_text(text)
+    rows = read(tmp_path / "rows.csv")
+    assert rows.num_unused == 0
+    assert rows.table.column("text").to_pylist() == [
+        "first line\nsecond, with a comma",
+        "plain",
+        'one "quoted" word\n\nand, more',
+    ]
+
+
+def test_the_replacement_character_is_a_character(tmp_path):
+    (tmp_path / "rows.csv").write_text("text,label\nno tofu \N{REPLACEMENT CHARACTER} at all,a\nplain é,b\n" * 20)
+    assert read(tmp_path / "rows.csv").num_unused == 0

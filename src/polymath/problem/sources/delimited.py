@@ -6,8 +6,10 @@ whole file, and at no time is there more in memory than the table and a few mega
 
 from __future__ import annotations
 
+import csv
 import io
 import os
+import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -122,6 +124,22 @@ class Delimited:
             if any(self._is_rows(cell.splitlines()[1:]) for cell in found.to_pylist()):
                 return True
         return False
+
+    def is_well_formed(self) -> bool:
+        """Whether the file says itself what belongs together: each quote closed at the end of its cell, rows of one width.
+
+        Then a cell may hold lines that look like rows; reads the file once.
+        """
+        before = csv.field_size_limit(sys.maxsize)
+        try:
+            with streams.open_text(self.path, self.codec) as stream:
+                lines = io.TextIOWrapper(io.BufferedReader(Raw(stream)), encoding="utf-8", errors="replace", newline="")
+                reader = csv.reader(lines, delimiter=self.delimiter, strict=True)
+                return all(len(row) == len(self.names) for row in reader if row)
+        except csv.Error:
+            return False
+        finally:
+            csv.field_size_limit(before)
 
     def _is_rows(self, lines: list[str]) -> bool:
         return len(self.names) > 1 and all(line.count(self.delimiter) == len(self.names) - 1 for line in lines)
@@ -309,15 +327,18 @@ def look(how: Delimited, tally: Tally, *, keep: bool) -> tuple[list[values.Look]
     Raises pa.ArrowInvalid when quotes are not closed where they should be.
     """
     looks = [values.Look(decimal_comma=how.delimiter == ";", keep=keep) for _ in how.names]
+    suspect = how.has_quotes and not how.careful
     numbers: list[np.ndarray] = []
     with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
         for batch in how.batches(tally):
             numbers.append(batch.numbers)
             list(pool.map(values.Look.update, looks, batch.table.columns))
-            if how.has_quotes and not how.careful:
+            if suspect:
                 words = [c for one, c in zip(looks, batch.table.columns, strict=True) if one.numbers < one.seen]
                 if how.swallows(words):
-                    raise pa.ArrowInvalid(OPEN_QUOTE)
+                    if not how.is_well_formed():
+                        raise pa.ArrowInvalid(OPEN_QUOTE)
+                    suspect = False
     return looks, numbers
 
 

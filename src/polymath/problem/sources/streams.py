@@ -109,7 +109,7 @@ def find_encoding(path: Path) -> str:
             if data.isascii():
                 continue
             text = decoder.decode(data)
-            wrong = text.count(DAMAGED)
+            wrong = max(text.count(DAMAGED) - data.count(DAMAGED.encode()), 0)  # some texts hold the character itself
             bad += wrong
             if bad or good < 1_000:
                 good += sum(c > "\x7f" for c in text) - wrong
