@@ -141,6 +141,37 @@ def test_a_record_without_a_row_is_adopted(path):
         assert verify(store, level="full").exit_status == 0
 
 
+def opened_between_file_and_row(store: Store, monkeypatch: pytest.MonkeyPatch, then: Callable[[], object]) -> None:
+    """Let another process open the store (and adopt the record) after its file is written and before its row is."""
+    put_all = store.record_files.put_all
+
+    def meddle(objects: dict[str, list[bytes]]) -> None:
+        put_all(objects)
+        monkeypatch.undo()
+        Store.open(store.path).close()
+        then()
+
+    monkeypatch.setattr(store.record_files, "put_all", meddle)
+
+
+def test_a_finish_that_another_process_adopts_meanwhile_counts(path, monkeypatch):
+    with Store.open(path) as store:
+        fence = store.claim("trial", "me")
+        opened_between_file_and_row(store, monkeypatch, lambda: None)
+        address = store.finish("trial", fence, {"n": 1})
+        assert [found for found, _ in store.records("experiment")] == [address] and not list(store.records("late"))
+        assert store.claim("other", "me") == fence + 1
+
+
+def test_a_late_finish_that_another_process_adopts_meanwhile_does_not_count(path, monkeypatch):
+    with Store.open(path) as store, Store.open(path) as other:
+        fence = store.claim("trial", "me")
+        opened_between_file_and_row(store, monkeypatch, lambda: other.claim("trial", "you", takeover=True))
+        assert store.finish("trial", fence, {"n": 1}) is None
+        assert not list(store.records("experiment")) and len(list(store.records("late"))) == 1
+        assert verify(store, level="full").exit_status == 0
+
+
 def test_temporary_files_of_the_dead_are_removed_and_of_the_living_kept(path):
     Store.open(path).close()
     process, pipe = in_child(lambda report: disk.create(disk.temporary(path / "tmp")))

@@ -274,7 +274,7 @@ class Catalogue:
         for record, sizes in records:
             self.insert(record, sizes=sizes)
         top = self._typed("SELECT coalesce(max(fence), 0) FROM record", int)[0][0]
-        if top and top >= self._fence():
+        if top > self._fence():
             # Fences handed out and not recorded are unknown here, hence a random start within a new era.
             self._set_fence(((top >> 32) + 1 << 32) + secrets.randbits(31))
 
@@ -295,6 +295,13 @@ class Catalogue:
             self._change("INSERT OR IGNORE INTO tombstone VALUES(?)", (target,))
             for kind, name in self._rows("SELECT kind, id FROM record WHERE address=?", (target,)):
                 self._recount(kind, name)
+
+    def remove(self, record: Record) -> None:
+        """Take back the row of a record, if there is one. Within a transaction."""
+        self._change("DELETE FROM ref WHERE record=?", (record.address,))
+        self._change("DELETE FROM record WHERE address=?", (record.address,))
+        self._change("DELETE FROM object WHERE address=?", (record.address,))
+        self._recount(record.kind, record.id)
 
     def _recount(self, kind: str, name: str) -> None:
         self._change(

@@ -288,7 +288,8 @@ class Store:
         if any(lease.fence != record.fence for lease in self.catalogue.leases(record.id)):
             return False
         found = self.catalogue.winner(record.kind, record.id)
-        return found is None or self.entry(found[0]).fence < record.fence
+        # Its own row is there if another process opened the store just now and took its writer for dead.
+        return found is None or found[0] == record.address or self.entry(found[0]).fence < record.fence
 
     def _set_lease(self, trial: str, fence: int, *, progress: int | None, held: bool) -> bool:
         with self.catalogue.transaction():
@@ -367,10 +368,10 @@ class Store:
         return self.record_files.size(address) if size is None else size
 
     def _discard(self, fresh: Mapping[str, Record]) -> None:
-        """Take back record files that nobody was told of. Within the transaction, so that nobody adds a row first."""
-        for address in fresh:
-            if self.catalogue.text(address) is None:
-                self.record_files.remove(address)
+        """Take back record files that nobody was told of. Within the transaction."""
+        for address, record in fresh.items():
+            self.catalogue.remove(record)
+            self.record_files.remove(address)
 
     # Opening and rebuilding
 
