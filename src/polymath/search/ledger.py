@@ -58,7 +58,8 @@ class Ledger:
 
     def add(self, entry: Entry) -> None:
         """Durable when it returns."""
-        self._store.add_record(KIND, plain(entry.model_dump(mode="json")))
+        # The same job twice (two processes, a lost scratch folder) is one entry: the later one counts.
+        self._store.add_record(KIND, plain(entry.model_dump(mode="json")), id=f"{entry.task} {entry.key}")
         self._by_key[entry.key] = entry
 
     def __len__(self) -> int:

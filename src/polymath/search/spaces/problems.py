@@ -45,7 +45,7 @@ PATCHES_RATE = 10.0
 """Work units per second of the patches head: matrix products, on one modest core."""
 AMPLE = 8.0
 """Work planned for a long training under the real clock, over the estimate: the clock should end it, not the work."""
-WORTH_ANOTHER = 0.6
+WORTH_ANOTHER = 0.85
 """Share of the budget after which nothing new is looked for once the long trainings are done."""
 EXPLORED = 8
 """Paths that a committing plan tries before it chooses."""
