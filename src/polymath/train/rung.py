@@ -30,6 +30,8 @@ PREPARE_ROWS = 4096
 """Training rows shown to fresh layers (bin edges, medians, whitening)."""
 NORM_ROWS = 2048
 """Training rows on which averaged weights measure their batch norms."""
+FOR_SCORING = 0.15
+"""Share of a probe's time kept back for turning it into a path and scoring that: thousands of trees take a while."""
 FOR_ENDING = 0.03
 """Share of a job's seconds kept back for storing and scoring what was trained."""
 
@@ -106,12 +108,15 @@ class _Rung:
             raise Failed(f"fold {fold} leaves no rows to train on or to validate on")
         return training, validation
 
-    def until(self, place: int) -> float | None:
-        """`time.monotonic()` at which the fold at this place should be done: the rest is shared out evenly."""
+    def until(self, place: int, *, keep: float = 0.0) -> float | None:
+        """`time.monotonic()` at which the fold at this place should be done: the rest is shared out evenly.
+
+        `keep`: share of its time kept back for what follows.
+        """
         if self.deadline is None:
             return None
         now = time.monotonic()
-        return now + max(self.deadline - now, 0.0) / (len(self.job.folds) - place)
+        return now + (1 - keep) * max(self.deadline - now, 0.0) / (len(self.job.folds) - place)
 
     def keep(self, predictions: Mapping[str, np.ndarray], rows: np.ndarray) -> None:
         for output, prediction in predictions.items():
@@ -285,7 +290,7 @@ def _probe(rung: _Rung, place: int, fold: int) -> None:
         weights=dataset.weights,
         path=job.path,
         memory_bytes=rung.context.memory_bytes,
-        deadline=rung.until(place),
+        deadline=rung.until(place, keep=FOR_SCORING),
     )
     fitted = job.recipe.fit(material)
     rung.work += job.recipe.work(facts_of(dataset))
