@@ -12,13 +12,18 @@ from typing import Any
 NUMERIC = re.compile(r"-?[\d.,]+(e[+-]?\d+)?( s)?")
 
 
+SLOWEST_START = 15.0
+"""Python has never taken longer to start; an older process did something else before it became this command (exec)."""
+
+
 def seconds_since_start() -> float:
-    """Seconds since this process began, import time included; 0 where the system does not tell."""
+    """Seconds since this command began, import time included; 0 where the system does not tell."""
     try:
         with open("/proc/self/stat") as file:
             fields = file.read().rpartition(")")[2].split()
         started = int(fields[19]) / os.sysconf("SC_CLK_TCK")
-        return max(time.clock_gettime(time.CLOCK_BOOTTIME) - started, 0.0)
+        passed = time.clock_gettime(time.CLOCK_BOOTTIME) - started
+        return passed if 0 <= passed <= SLOWEST_START else 0.0
     except (OSError, ValueError, IndexError, AttributeError):
         return 0.0
 
