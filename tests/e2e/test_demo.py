@@ -8,7 +8,8 @@ from pathlib import Path
 
 
 def test_the_demo_shows_the_whole_way(tmp_path: Path) -> None:
-    wait = "import os, sys, time; time.sleep(16); os.execv(sys.executable, [sys.executable, '-m', 'polymath.app.demo', '14s'])"
+    become = "os.execv(sys.executable, [sys.executable, '-m', 'polymath.app.demo', '14s'])"
+    wait = f"import os, sys, time; time.sleep(16); {become}"
     done = subprocess.run(
         [sys.executable, "-c", wait], capture_output=True, text=True, cwd=tmp_path, timeout=200, check=False
     )

@@ -126,7 +126,7 @@ class Delimited:
         return False
 
     def is_well_formed(self) -> bool:
-        """Whether the file says itself what belongs together: each quote closed at the end of its cell, rows of one width.
+        """Whether the file itself says what belongs together: quotes closed where cells end, rows of one width.
 
         Then a cell may hold lines that look like rows; reads the file once.
         """
