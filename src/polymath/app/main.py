@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -222,6 +223,8 @@ def main() -> None:
         app()
     except KeyboardInterrupt:  # before the command itself began
         sys.exit(130)
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # all is done: Ctrl-C now would only spoil the tidying up
 
 
 if __name__ == "__main__":
