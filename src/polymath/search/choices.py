@@ -16,9 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, Protocol, overload
 
 import numpy as np
-from pydantic import Field
-
-from ..spec import Json, Spec, canonical
+from ..spec import Spec
 
 
 class Choice(Spec):
@@ -133,12 +131,6 @@ class Recorder:
         return int(value) if whole else value
 
 
-class Genotype(Spec):
-    """Answers by name, as a ledger or a person gives them; names a space does not ask for are left over."""
-
-    answers: dict[str, float] = Field(default_factory=dict)
-
-
 def replay(trace: Trace, *, otherwise: Answer | None = None) -> Recorder:
     """A recorder that answers as `trace` did; `otherwise` (default: first option, lower bound) answers new names.
 
@@ -161,13 +153,3 @@ def first(offer: Offer) -> float:
         return 0.0
     middle = math.sqrt(offer.low * offer.high) if offer.log else (offer.low + offer.high) / 2
     return offer.clip(middle)
-
-
-def jsonable(value: Any) -> Json:
-    """`value` if it can be written as JSON. Raises ValueError naming it otherwise."""
-    try:
-        canonical(value)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"an option that cannot be written as JSON: {value!r}") from error
-    result: Json = value
-    return result
