@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, Protocol, overload
 
 import numpy as np
+
 from ..spec import Spec
 
 
