@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from polymath.engine import FirstInLine, InLine, Processes, WorkerDied, pick_device
+from polymath.engine import FirstInLine, InLine, JobFailed, Processes, WorkerDied, pick_device
 from polymath.spec import BadInput
 from polymath.testing import check_engine
 
@@ -52,9 +52,16 @@ def test_a_job_that_hangs_is_taken_away(processes: Processes) -> None:
     assert processes.submit("next").result(30).startswith("next")
 
 
-def test_what_the_function_raises_comes_back_with_its_traceback(processes: Processes) -> None:
-    with pytest.raises(RuntimeError, match="no such layer"):
-        processes.submit("raise").result(30)
+@pytest.mark.parametrize("kind", ["in line", "processes"])
+def test_what_the_function_raises_comes_back_with_its_traceback(kind: str, processes: Processes) -> None:
+    engine = InLine(jobs.misbehave) if kind == "in line" else processes
+    with pytest.raises(JobFailed, match=r"^ValueError: no such layer$") as caught:
+        engine.submit("raise").result(30)
+    traceback = caught.value.traceback
+    assert traceback.startswith("Traceback")
+    assert 'raise ValueError("no such layer")' in traceback
+    assert len(traceback.splitlines()) <= 20
+    assert str(Path(__file__).parent) not in traceback
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="memory limits of workers are Linux's RLIMIT_DATA")

@@ -6,7 +6,7 @@ text into an outcome's text is given once, when the engine is made.
 
 from .device import pick_device
 from .inline import FirstInLine, InLine
-from .interface import Engine, WorkerDied
+from .interface import Engine, JobFailed, WorkerDied
 from .processes import Processes
 
-__all__ = ["Engine", "FirstInLine", "InLine", "Processes", "WorkerDied", "pick_device"]
+__all__ = ["Engine", "FirstInLine", "InLine", "JobFailed", "Processes", "WorkerDied", "pick_device"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import Future
 
-from .interface import Engine, Function
+from .interface import Engine, Function, JobFailed
 
 
 class InLine:
@@ -19,7 +19,7 @@ class InLine:
         try:
             future.set_result(self.function(text))
         except Exception as error:  # the engine's worker: a failed job must not end the search
-            future.set_exception(RuntimeError(f"{type(error).__name__}: {error}"))
+            future.set_exception(JobFailed.of(error))
         return future
 
     def close(self) -> None:

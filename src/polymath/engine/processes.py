@@ -9,6 +9,7 @@ parent and may be limited in memory, so that an experiment that asks for too muc
 from __future__ import annotations
 
 import ctypes
+import json
 import multiprocessing
 import os
 import queue
@@ -16,7 +17,6 @@ import resource
 import signal
 import sys
 import threading
-import traceback
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
@@ -27,7 +27,7 @@ from multiprocessing.context import BaseContext
 from multiprocessing.process import BaseProcess
 from types import ModuleType
 
-from .interface import Function, WorkerDied
+from .interface import Function, JobFailed, WorkerDied
 
 _PR_SET_PDEATHSIG = 1
 _STARTING = threading.Lock()
@@ -127,7 +127,7 @@ class Processes:
             if answer.startswith("+"):
                 order.future.set_result(answer[1:])
             else:
-                order.future.set_exception(RuntimeError(answer[1:]))
+                order.future.set_exception(JobFailed(*json.loads(answer[1:])))
 
 
 @contextmanager
@@ -172,7 +172,7 @@ def _data_bytes() -> int:
 
 
 def _work(function: Function, connection: Connection, memory_bytes: int | None) -> None:
-    """Body of a worker process: answers '+outcome' or '-traceback' until the pipe closes."""
+    """Body of a worker process: answers '+outcome' or '-[reason, traceback]' until the pipe closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
@@ -188,6 +188,7 @@ def _work(function: Function, connection: Connection, memory_bytes: int | None) 
             return
         try:
             answer = "+" + function(text)
-        except Exception:  # the engine's worker: a failed job becomes a ledger record with its traceback
-            answer = "-" + traceback.format_exc(limit=20)
+        except Exception as error:  # the engine's worker: a failed job becomes a ledger record with its traceback
+            failed = JobFailed.of(error)
+            answer = "-" + json.dumps([str(failed), failed.traceback])
         connection.send_bytes(answer.encode())
