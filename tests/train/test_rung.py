@@ -84,7 +84,15 @@ def test_seconds_end_a_rung(mixed_table, context):
     where = context(mixed_table).replace(seconds=1.5)
     run(job_of(mixed_table, work=0.001), where)  # optimizers are imported on first use
     outcome = run(job_of(mixed_table, work=1e6), where)
-    assert outcome.ok and outcome.seconds < 3 and outcome.work < 1e6
+    assert outcome.ok and outcome.seconds < 3 and outcome.work < 1e6 and outcome.hurried
+
+
+@pytest.mark.parametrize("recipe", [RECIPE, {"method": "trees"}, {"method": "forest", "num_trees": 30}], ids=str)
+def test_time_enough_changes_nothing(recipe, mixed_table, context):
+    where = context(mixed_table)
+    job = job_of(mixed_table, recipe=parse_recipe(recipe) if isinstance(recipe, dict) else recipe)
+    free, timed = run(job, where), run(job, where.replace(seconds=3600))
+    assert timed.result_digest == free.result_digest and not timed.hurried
 
 
 def test_divergence_is_a_result(mixed_table, context):

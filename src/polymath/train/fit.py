@@ -110,21 +110,26 @@ def train(
     order: Order,
     augmenter: Augmenter,
     outputs: Mapping[str, Feature],
-) -> None:
-    """Train until the plan's steps or deadline. Raises Diverged, torch.OutOfMemoryError, MemoryError."""
+) -> bool:
+    """Train until the plan's steps or deadline. Raises Diverged, torch.OutOfMemoryError, MemoryError.
+
+    Returns whether the clock hurried it: ended it early, or lowered the learning rate sooner than its steps would.
+    """
     if not trained(training.module):
         training.step = max(training.step, plan.steps)
-        return
+        return False
     loop = _Loop(training, recipe, plan, outputs=outputs)
     total = max(plan.steps - training.step, 1)
     begin, first_step, check = time.monotonic(), training.step, training.step
     device = next(training.module.parameters()).device
     training.module.train()
-    good = _copy(training)
+    good, hurried = _copy(training), False
     while training.step < plan.steps:
         progress = (training.step - first_step + 0.5) / total
         if plan.deadline is not None:
-            progress = max(progress, spent(begin, training.step - first_step, plan))
+            by_clock = max(progress, spent(begin, training.step - first_step, plan))
+            hurried = hurried or by_clock >= 1 or rate(by_clock, recipe, plan) != rate(progress, recipe, plan)
+            progress = by_clock
             if progress >= 1:
                 break
         step = training.step
@@ -149,6 +154,7 @@ def train(
     if not loop.healthy():
         loop.setback(good)
     loop.point()
+    return hurried
 
 
 def spent(begin: float, steps: int, plan: Plan) -> float:

@@ -71,6 +71,8 @@ class Outcome(Spec):
     """Real time of this job. Not part of `result_digest`."""
     training_seconds: float = 0.0
     """Real time of the gradient steps alone, without opening, preparing and scoring. Not part of `result_digest`."""
+    hurried: bool = False
+    """The clock may have changed what came out: an early end, a rate lowered sooner. Not part of `result_digest`."""
     checkpoint: str | None = None
     """Address of the state from which the next rung goes on."""
     predictions: str | None = None
@@ -90,7 +92,7 @@ class Outcome(Spec):
     @property
     def result_digest(self) -> str:
         """Digest of everything but real time: equal for equal jobs."""
-        return self.replace(seconds=0.0, training_seconds=0.0).digest
+        return self.replace(seconds=0.0, training_seconds=0.0, hurried=False).digest
 
 
 def planned_work(job: Job, facts: Facts) -> float:

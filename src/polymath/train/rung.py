@@ -97,6 +97,7 @@ class _Rung:
     work: float = 0.0
     parameters: int = 0
     training_seconds: float = 0.0
+    hurried: bool = False
 
     def fetch(self, address: str) -> Mapping[str, np.ndarray]:
         return self.store.get_tensors(address, finite=True)
@@ -183,6 +184,7 @@ def _outcome(rung: _Rung) -> Outcome:
         predictions=rung.store.put_tensors(tensors),
         parameters=rung.parameters,
         training_seconds=round(rung.training_seconds, 3),
+        hurried=rung.hurried,
         paths=tuple(rung.paths),
         curve=tuple(rung.curve),
     )
@@ -218,7 +220,9 @@ def _gradient(rung: _Rung, place: int, fold: int) -> None:
     fills = {port: value.float().mean((0, 2, 3)) for port, value in shown.inputs.items() if ports[port].kind == "map"}
     augmenter = Augmenter(recipe.augmentation, {port: ports[port] for port in inputs}, fills)
     began = time.monotonic()
-    fit.train(training, recipe, plan, source=source, order=order, augmenter=augmenter, outputs=rung.outputs)
+    rung.hurried |= fit.train(
+        training, recipe, plan, source=source, order=order, augmenter=augmenter, outputs=rung.outputs
+    )
     rung.training_seconds += time.monotonic() - began
 
     with fit.averaged(training, use=job.rate[1] > 0) as module:
@@ -292,7 +296,10 @@ def _probe(rung: _Rung, place: int, fold: int) -> None:
         memory_bytes=rung.context.memory_bytes,
         deadline=rung.until(place, keep=FOR_SCORING),
     )
+    began = time.monotonic()
     fitted = job.recipe.fit(material)
+    if material.deadline is not None:  # probes stop within one part of their time: who used less than half was not cut
+        rung.hurried |= time.monotonic() > (began + material.deadline) / 2
     rung.work += job.recipe.work(facts_of(dataset))
     if fitted.path is None:
         assert fitted.predictions is not None
