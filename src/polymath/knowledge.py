@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .predicting import HEAD, Predictor, TaskRecord, load_record
-from .spec import BadInput, Json
+from .spec import Json, num_bytes, seconds
 from .store import Store, StoreError, rebuild, verify
 
 if TYPE_CHECKING:
@@ -16,41 +15,6 @@ if TYPE_CHECKING:
     from .problem import Problem
 
 __all__ = ["Polymath", "StoreError", "Task", "num_bytes", "rebuild", "seconds", "verify"]
-
-_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-_SIZES = {
-    "": 1,
-    "K": 1000,
-    "M": 1000**2,
-    "G": 1000**3,
-    "T": 1000**4,
-    "KI": 2**10,
-    "MI": 2**20,
-    "GI": 2**30,
-    "TI": 2**40,
-}
-
-
-def seconds(text: str | float) -> float:
-    """'90s', '10m', '2h', '1h30m' or a number of seconds. Raises BadInput."""
-    if isinstance(text, (int, float)) or re.fullmatch(r"\d+(\.\d+)?", text.strip()):
-        value = float(text)
-    else:
-        parts = re.findall(r"(\d+(?:\.\d+)?)\s*([smhd])", text.strip().lower())
-        if not parts or "".join(n + u for n, u in parts) != re.sub(r"\s+", "", text.strip().lower()):
-            raise BadInput("is not a time", value=text, remedy="Give for example 60s, 10m or 2h.")
-        value = sum(float(number) * _UNITS[unit] for number, unit in parts)
-    if not 0 < value < 1e9:
-        raise BadInput("a budget must be longer than nothing", value=text, remedy="Give for example 60s, 10m or 2h.")
-    return value
-
-
-def num_bytes(text: str | int) -> int:
-    """'4GB', '500MiB' or a number of bytes. Raises BadInput."""
-    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?I?)B?\s*", str(text).upper())
-    if match is None or float(match[1]) <= 0:
-        raise BadInput("is not an amount of memory", value=text, remedy="Give for example 4GB or 500MB.")
-    return int(float(match[1]) * _SIZES[match[2]])
 
 
 class Polymath:

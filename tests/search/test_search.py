@@ -8,17 +8,19 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from polymath.engine import Engine, InLine
-from polymath.search import Clock, Experiment, Ledger, search
-from polymath.search.choices import Answer, Choose, Recorder, Trace, first, replay
-from polymath.search.cutters import CUTTERS, Cutter, Halving
+from polymath.search import Clock, Experiment, Ledger, Setting, Sketch, draw
+from polymath.search import run as run_search
+from polymath.search.choices import Answer, Choose, Recorder, Trace, at_random, first, replay
+from polymath.search.cutters import CUTTERS, Cutter, Halving, Standing
 from polymath.search.generators import GENERATORS, Generator, Random
 from polymath.search.run import Order, Result
 from polymath.spec import canonical, loads
 from polymath.store import Store
-from polymath.testing import check_generator
+from polymath.testing import check_cutter, check_generator, check_space, toy_space
 
 
 def space(choose: Choose) -> dict[str, float]:
@@ -29,14 +31,24 @@ def space(choose: Choose) -> dict[str, float]:
     return found
 
 
-@pytest.mark.parametrize("kind", GENERATORS.values(), ids=list(GENERATORS))
+@pytest.mark.parametrize("kind", GENERATORS, ids=[kind.name for kind in GENERATORS])
 def test_generators_keep_the_contract(kind: type[Generator]) -> None:
     check_generator(kind)
 
 
+@pytest.mark.parametrize("kind", CUTTERS, ids=[kind.name for kind in CUTTERS])
+def test_cutters_keep_the_contract(kind: type[Cutter]) -> None:
+    check_cutter(kind)
+
+
+def test_spaces_keep_the_contract() -> None:
+    check_space(space)
+    check_space(toy_space)
+
+
 def test_a_trace_replays_exactly() -> None:
     for number in range(20):
-        recorder = Recorder(Random(seed=3).propose(number))
+        recorder = Recorder(at_random(np.random.default_rng(number)))
         built = space(recorder)
         again = replay(recorder.trace)
         assert space(again) == built
@@ -70,10 +82,12 @@ def test_wrong_spaces_are_named(wrong: Callable[[Choose], Any], says: str) -> No
 
 
 def test_halving_sends_the_best_third_on() -> None:
-    cutter = CUTTERS["halving"](rungs=3)  # type: ignore[call-arg]
-    scores = {0: [0.1], 1: [0.5], 2: [0.3], 3: [-math.inf]}
-    assert cutter.promote(scores, dict.fromkeys(scores, 1)) == 1
-    assert cutter.promote({**scores, 1: [0.5, 0.6]}, {0: 1, 1: 2, 2: 1, 3: 1}) is None
+    def standing(number: int, *scores: float) -> Standing:
+        return Standing(number, (1.0, 3.0, 9.0)[: len(scores)], scores, next_work=2.0, full_work=9.0)
+
+    cutter, others = Halving(), [standing(0, 0.1), standing(2, 0.3), standing(3, -math.inf)]
+    assert cutter.promote([*others, standing(1, 0.5)], work_left=math.inf) == 1
+    assert cutter.promote([*others, standing(1, 0.5, 0.6)], work_left=math.inf) is None
 
 
 # The loop --------------------------------------------------------------------------------------------------------
@@ -96,17 +110,19 @@ class Pretend:
     works = (1.0, 3.0, 9.0)
 
     def __init__(self) -> None:
-        self.cutter: Cutter = Halving(rungs=3)
+        self.cutter: Cutter = Halving()
         self.made: dict[int, dict[str, float]] = {}
         self.log: list[tuple[int, int]] = []
 
-    def answered_by(self, number: int) -> Answer | None:
+    def draw(self, answer: Answer) -> Sketch:
+        return draw(space, answer)
+
+    def fixed(self, number: int) -> Sketch | None:
         return None
 
-    def start(self, number: int, answer: Answer | None) -> tuple[Trace, str] | None:
-        recorder = Recorder(answer or first)
-        self.made[number] = space(recorder)
-        return recorder.trace, "pretended"
+    def begin(self, number: int, sketch: Sketch) -> str:
+        self.made[number] = sketch.built
+        return "pretended"
 
     def order(self, experiment: Experiment, *, lane: int, clock: Clock) -> Order | None:
         done = len(experiment.results)
@@ -116,8 +132,18 @@ class Pretend:
         return Order(canonical(job), canonical(job), self.works[done] - (self.works[done - 1] if done else 0))
 
     def goes_on(self, experiments: list[Experiment], *, clock: Clock) -> Experiment | None:
-        scores = {e.number: [r.score for r in e.results] for e in experiments}
-        number = self.cutter.promote(scores, {e.number: e.started for e in experiments})
+        standings = [
+            Standing(
+                e.number,
+                self.works[: len(e.results)],
+                tuple(r.score for r in e.results),
+                next_work=self.works[len(e.results)] if len(e.results) < 3 else 0.0,
+                full_work=9.0,
+                running=e.running,
+            )
+            for e in experiments
+        ]
+        number = self.cutter.promote(standings, work_left=math.inf)
         return None if number is None else experiments[number]
 
     def is_over(self, experiments: list[Experiment], *, clock: Clock) -> bool:
@@ -144,14 +170,13 @@ def run(
 ) -> Pretend:
     plan = Pretend()
     with Store.open(folder) as store:
-        search(
+        run_search(
             plan,
-            generator=Random(seed=1),
+            generator=Random(plan.draw, seed=1),
             engine=engine or InLine(evaluate, lanes=lanes),
             ledger=Ledger(store, "task"),
             clock=Clock(lanes=lanes, work=work, deadline=math.inf if work else time.monotonic() + 0.5),
-            dataset="d",
-            environment={},
+            setting=Setting(dataset="d"),
             stop=stop,
         )
     return plan

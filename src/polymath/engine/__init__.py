@@ -8,5 +8,6 @@ from .device import pick_device
 from .inline import FirstInLine, InLine
 from .interface import Engine, JobFailed, WorkerDied
 from .processes import Processes
+from .threads import Threads
 
-__all__ = ["Engine", "FirstInLine", "InLine", "JobFailed", "Processes", "WorkerDied", "pick_device"]
+__all__ = ["Engine", "FirstInLine", "InLine", "JobFailed", "Processes", "Threads", "WorkerDied", "pick_device"]

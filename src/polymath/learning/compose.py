@@ -23,15 +23,18 @@ from ..problem import Dataset, Ignored, Problem, Split, near_duplicates
 from ..problem import splits as rowsplits
 from ..problem.inference import Inference, infer
 from ..problem.sources import Rows, read
-from ..search import Clock, Experiment, Ledger, search
-from ..search.generators import GENERATORS
-from ..search.spaces.problems import ProblemPlan, Settings, methods, mirrored, usual_work
+from ..search import Clock, Experiment, Ledger, Setting, run
+from ..search.cutters import cutters
+from ..search.generators import Experience, generators
+from ..search.spaces.problems import ProblemPlan, Settings, fingerprint, methods, mirrored, usual_work
 from ..spec import BadInput, Spec
 from ..store import Store
 from ..train import Context, Facts
 from ..train.rung import run_json
 from .study import Study
 
+SPACE_VERSION = 1
+"""Raised when a choice changes its meaning: experiments of another version are not compared."""
 DEFAULT_BUDGET = 600.0
 """Ten minutes: enough for most tables, and short enough to wait for."""
 RESERVE_SHARE, RESERVE_SECONDS = 0.02, 1.2
@@ -69,6 +72,8 @@ class Wishes(Spec):
     lanes: int | None = Field(default=None, ge=1, le=256)
     memory_bytes: int | None = Field(default=None, gt=0)
     generator: str = "random"
+    cutter: str = "halving"
+    space: str = "all"
     cache: str | None = None
     """Folder for decoded data (default: ~/.cache/polymath). It holds training rows; the store does not."""
     test: str | None = None
@@ -189,6 +194,7 @@ def _search(store: Store, rows: Rows, dataset: Dataset, call: _Call) -> TaskReco
         methods=methods(dataset.problem, facts, seconds=budget),
         seconds=budget,
         mirrored=mirrored(dataset),
+        space=wishes.space,
     )
     deadline = math.inf if budget is None else begin + budget
     study = Study(
@@ -208,16 +214,25 @@ def _search(store: Store, rows: Rows, dataset: Dataset, call: _Call) -> TaskReco
         study.add(experiment)
         call.listener.tried(experiment, study, clock)
 
-    plan = ProblemPlan(settings, finished=finished, exists=scratch.has)
+    plan = ProblemPlan(settings, cutter=cutters()[wishes.cutter](), finished=finished, exists=scratch.has)
+    about = fingerprint(dataset.problem, facts)
+    space = f"{wishes.space}-{SPACE_VERSION}"
+    experience = Experience(fingerprint=about, past=ledger.past(space=space, dataset=dataset.digest))
+    generator = generators()[wishes.generator](plan.draw, seed=wishes.seed, experience=experience)
     try:
-        search(
+        run(
             plan,
-            generator=GENERATORS[wishes.generator](seed=wishes.seed),
+            generator=generator,
             engine=call.engine,
             ledger=ledger,
             clock=clock,
-            dataset=dataset.digest,
-            environment={"device": device, **versions()},
+            setting=Setting(
+                dataset=dataset.digest,
+                space=space,
+                seed=wishes.seed,
+                environment={"device": device, **versions()},
+                fingerprint=about,
+            ),
             stop=lambda: call.stopped() or clock.seconds_left < -0.3,
         )
         call.engine.close()

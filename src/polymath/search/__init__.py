@@ -5,8 +5,27 @@ Knows nothing of paths, layers or training; only `search/spaces` does. A space i
 every outcome, and a job found there is not run again, so that a killed search resumes by replaying it.
 """
 
-from .choices import Choice, Choose, Trace, replay
+from .choices import Choice, Choose, Sketch, SpaceMistake, Trace, draw, replay
+from .function import Found, search
 from .ledger import Entry, Ledger
-from .run import Clock, Experiment, Plan, Result, search
+from .run import Clock, Experiment, Plan, Result, Setting, run
 
-__all__ = ["Choice", "Choose", "Clock", "Entry", "Experiment", "Ledger", "Plan", "Result", "Trace", "replay", "search"]
+__all__ = [
+    "Choice",
+    "Choose",
+    "Clock",
+    "Entry",
+    "Experiment",
+    "Found",
+    "Ledger",
+    "Plan",
+    "Result",
+    "Setting",
+    "Sketch",
+    "SpaceMistake",
+    "Trace",
+    "draw",
+    "replay",
+    "run",
+    "search",
+]

@@ -16,9 +16,9 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from ..engine import Engine, WorkerDied
-from ..spec import canonical, loads
-from .choices import Answer, Trace
-from .generators import Generator
+from ..spec import BadInput, canonical, loads
+from .choices import Answer, Sketch, Trace, as_traced
+from .generators.base import Generator, News
 from .ledger import Entry, Ledger
 
 MAX_TRIES = 2
@@ -29,6 +29,12 @@ MAX_REPEATS = 200
 
 MAX_MISFITS = 8
 """So many experiments that cost more than is left are passed over before a lane is given up."""
+
+MAX_BROKEN = 100
+"""So many sketches in a row that raised while they were built mean that the space itself is broken."""
+
+FIXED = "fixed"
+"""Who proposed what is always tried first."""
 
 
 @dataclass(frozen=True)
@@ -48,15 +54,20 @@ class Experiment:
     """One set of choices, rung by rung."""
 
     number: int
-    trace: Trace
+    sketch: Sketch
     label: str
     generator: str
+    """Who proposed it: a generator, the arm of a bandit, or `FIXED`."""
     started: int = 0
     results: list[Result] = field(default_factory=list)
 
     @property
     def running(self) -> bool:
         return self.started > len(self.results)
+
+    @property
+    def trace(self) -> Trace:
+        return self.sketch.trace
 
     @property
     def failed(self) -> bool:
@@ -71,6 +82,8 @@ class Order:
     text: str
     work: float
     timeout_seconds: float | None = None
+    request: Mapping[str, Any] = field(default_factory=dict)
+    """The job for the ledger, without where it runs."""
 
 
 class Clock:
@@ -113,13 +126,16 @@ class Clock:
 
 
 class Plan(Protocol):
-    """What the search is about: turns choices into jobs and outcomes into results; asks a cutter who goes on."""
+    """What the search is about: turns sketches into jobs and outcomes into results; asks a cutter who goes on."""
 
-    def start(self, number: int, answer: Answer | None) -> tuple[Trace, str] | None:
-        """Choices of experiment `number` and a label for people; None = nothing more to try."""
+    def draw(self, answer: Answer) -> Sketch:
+        """One pass through the space."""
 
-    def answered_by(self, number: int) -> Answer | None:
-        """Fixed answers for the first experiments (what is always tried); None = the generator's turn."""
+    def fixed(self, number: int) -> Sketch | None:
+        """What is always tried as experiment `number`; None = the generator's turn."""
+
+    def begin(self, number: int, sketch: Sketch) -> str:
+        """Experiment `number` is this sketch from now on; gives a label for people."""
 
     def order(self, experiment: Experiment, *, lane: int, clock: Clock) -> Order | None:
         """The next rung's job; None when the experiment is complete."""
@@ -151,19 +167,29 @@ class _Running:
     recorded: bool = False
 
 
-def search(  # noqa: PLR0913 - the parts of a search, each named by its caller once
+@dataclass(frozen=True)
+class Setting:
+    """What every entry of a search has in common."""
+
+    dataset: str
+    space: str = ""
+    seed: int = 0
+    environment: Mapping[str, str] = field(default_factory=dict)
+    fingerprint: Mapping[str, float] = field(default_factory=dict)
+
+
+def run(
     plan: Plan,
     *,
     generator: Generator,
     engine: Engine,
     ledger: Ledger,
     clock: Clock,
-    dataset: str,
-    environment: Mapping[str, str],
+    setting: Setting,
     stop: Callable[[], bool] = lambda: False,
 ) -> list[Experiment]:
     """Runs experiments until the clock, the plan or `stop` ends it. Returns them all, by number."""
-    loop = _Loop(plan, generator, engine, ledger, clock, dataset=dataset, environment=dict(environment))
+    loop = _Loop(plan, generator, engine, ledger, clock, setting)
     while not stop():
         loop.fill()
         if not loop.running:
@@ -177,24 +203,20 @@ def search(  # noqa: PLR0913 - the parts of a search, each named by its caller o
 
 class _Loop:
     def __init__(
-        self,
-        plan: Plan,
-        generator: Generator,
-        engine: Engine,
-        ledger: Ledger,
-        clock: Clock,
-        *,
-        dataset: str,
-        environment: dict[str, str],
+        self, plan: Plan, generator: Generator, engine: Engine, ledger: Ledger, clock: Clock, setting: Setting
     ) -> None:
         self.plan, self.generator, self.engine = plan, generator, engine
-        self.ledger, self.clock = ledger, clock
-        self.dataset, self.environment = dataset, environment
+        self.ledger, self.clock, self.setting = ledger, clock, setting
         self.experiments: list[Experiment] = []
         self.running: list[_Running] = []
         self.exhausted = False
+        self.proposed = self.repeats = self.broken = 0
         self.seen: set[str] = set()
-        self.proposed = self.repeats = 0
+        # Under a work budget an earlier run's proposals come about again by themselves; under the real clock the order
+        # of arrival shapes them, so they are taken from the ledger.
+        self.remembered = (
+            {} if clock.by_work else ledger.proposed(dataset=setting.dataset, space=setting.space, seed=setting.seed)
+        )
 
     def fill(self) -> None:
         """Gives every free lane a job."""
@@ -222,28 +244,54 @@ class _Loop:
 
     def _new(self) -> Experiment | None:
         """An experiment that was not made before; None when the space seems to hold no more of them."""
-        number = len(self.experiments)
-        fixed = self.plan.answered_by(number)
         while not self.exhausted:
-            answer = fixed if fixed is not None else self.generator.propose(self.proposed)
-            self.proposed += fixed is None
-            begun = self.plan.start(number, answer)
-            if begun is None:
-                break
-            trace, label = begun
-            if fixed is None and trace.digest in self.seen:
+            number = len(self.experiments)
+            sketch, name = self._sketch(number)
+            if name != FIXED and sketch.identity in self.seen:
                 self.repeats += 1
-                if self.repeats < MAX_REPEATS:
-                    continue
-                break
+                self.exhausted = self.repeats >= MAX_REPEATS
+                continue
             self.repeats = 0
-            self.seen.add(trace.digest)
-            name = "fixed" if fixed is not None else type(self.generator).__name__.lower()
-            experiment = Experiment(number=number, trace=trace, label=label, generator=name)
+            self.seen.add(sketch.identity)
+            self.generator.begin(number, sketch)
+            if sketch.error:
+                self._broken(number, sketch, name)
+                continue
+            self.broken = 0
+            label = self.plan.begin(number, sketch)
+            experiment = Experiment(number, sketch, label, name)
             self.experiments.append(experiment)
             return experiment
-        self.exhausted = True
         return None
+
+    def _sketch(self, number: int) -> tuple[Sketch, str]:
+        """What experiment `number` is, and who says so: a fixed one, one of an earlier run, or a new proposal."""
+        fixed = self.plan.fixed(number)
+        if fixed is not None:
+            return fixed, FIXED
+        earlier = self.remembered.pop(number, None)
+        if earlier is not None:
+            sketch = self.plan.draw(as_traced(earlier.trace))
+            if sketch.trace.digest == earlier.trace.digest:
+                self.proposed += 1
+                return sketch, earlier.generator
+        sketch = self.generator.propose(self.proposed)
+        self.proposed += 1
+        return sketch, sketch.by or self.generator.name
+
+    def _broken(self, number: int, sketch: Sketch, name: str) -> None:
+        """A sketch that raised while it was built is an experiment that failed at once."""
+        self.broken += 1
+        reason = sketch.error.splitlines()[-1]
+        if self.broken >= MAX_BROKEN:
+            raise BadInput(
+                f"the space raised {self.broken} times in a row, last: {reason}",
+                remedy="Call it with polymath.search.first as its answers, and mend what it raises.",
+            )
+        experiment = Experiment(number, sketch, "could not be built", name, started=1)
+        self.experiments.append(experiment)
+        outcome = {"ok": False, "reason": reason, "traceback": sketch.error, "seconds": 0.0, "work": 0.0}
+        self._record(experiment, f"broken {sketch.trace.digest}", outcome, {})
 
     def _begin(self, experiment: Experiment, order: Order, lane: int) -> None:
         entry = self.ledger.find(order.key)
@@ -284,28 +332,49 @@ class _Loop:
             running.future = self.engine.submit(running.order.text, timeout_seconds=running.order.timeout_seconds)
             self.running.append(running)
             return
-        experiment, result = running.experiment, self.plan.result(outcome)
-        if not running.recorded:
-            self.ledger.add(
-                Entry(
-                    task=self.ledger.task,
-                    dataset=self.dataset,
-                    key=running.order.key,
-                    number=experiment.number,
-                    rung=len(experiment.results),
-                    label=experiment.label,
-                    generator=experiment.generator,
-                    trace=experiment.trace,
-                    ok=result.ok,
-                    score=result.score if math.isfinite(result.score) else None,
-                    work=result.work,
-                    seconds=result.seconds,
-                    outcome=dict(outcome),
-                    environment=self.environment,
-                )
+        order = running.order
+        self._record(running.experiment, order.key, outcome, order.request, recorded=running.recorded)
+
+    def _record(
+        self,
+        experiment: Experiment,
+        key: str,
+        outcome: Mapping[str, Any],
+        request: Mapping[str, Any],
+        *,
+        recorded: bool = False,
+    ) -> None:
+        """Writes a finished rung into the ledger, tells the generator, lets the plan publish."""
+        result, sketch = self.plan.result(outcome), experiment.sketch
+        rung = len(experiment.results)
+        if not recorded:
+            entry = Entry(
+                task=self.ledger.task,
+                dataset=self.setting.dataset,
+                space=self.setting.space,
+                seed=self.setting.seed,
+                key=key,
+                number=experiment.number,
+                rung=rung,
+                label=experiment.label,
+                generator=experiment.generator,
+                trace=sketch.trace,
+                ok=result.ok,
+                score=result.score if math.isfinite(result.score) else None,
+                work=result.work,
+                seconds=result.seconds,
+                outcome=dict(outcome),
+                request=dict(request),
+                proxies=dict(sketch.proxies),
+                fingerprint=dict(self.setting.fingerprint),
+                environment=dict(self.setting.environment),
             )
+            self.ledger.add(entry)
         experiment.results.append(result)
-        self.generator.observe(experiment.trace, result.score, result.work)
+        news = News(
+            experiment.number, sketch.trace, result.score, result.work, rung, experiment.generator, sketch.proxies
+        )
+        self.generator.observe(news)
         self.plan.finished(experiment)
 
     def _outcome(self, running: _Running) -> Mapping[str, Any] | None:

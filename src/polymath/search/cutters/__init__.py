@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-from .base import Cutter
+from .base import Cutter, Standing
 from .halving import Halving
 
-CUTTERS: dict[str, type[Cutter]] = {"halving": Halving}
+CUTTERS: tuple[type[Cutter], ...] = (Halving,)
 
-__all__ = ["CUTTERS", "Cutter", "Halving"]
+
+def cutters() -> dict[str, type[Cutter]]:
+    """Name -> cutter."""
+    return {kind.name: kind for kind in CUTTERS}
+
+
+__all__ = ["CUTTERS", "Cutter", "Halving", "Standing", "cutters"]

@@ -1,13 +1,30 @@
 """Generators, one file each: who answers the choices of a space. Adding one = a new file + its line in `GENERATORS`.
 
-A generator is stateless between processes: it is rebuilt by telling it the ledger's results again, in order.
+From another package: an entry point in the group `polymath.generators`. A generator is rebuilt by telling it the
+ledger's results again, in order.
 """
 
 from __future__ import annotations
 
-from .base import Generator
+from functools import cache
+from importlib.metadata import entry_points
+
+from .base import Draw, Experience, Generator, News, Past
 from .random import Random
 
-GENERATORS: dict[str, type[Generator]] = {"random": Random}
+GENERATORS: tuple[type[Generator], ...] = (Random,)
 
-__all__ = ["GENERATORS", "Generator", "Random"]
+
+@cache
+def generators() -> dict[str, type[Generator]]:
+    """Name -> generator: the list above and the entry points `polymath.generators` of installed packages."""
+    found = {kind.name: kind for kind in GENERATORS}
+    for point in entry_points(group="polymath.generators"):
+        kind = point.load()
+        if not (isinstance(kind, type) and issubclass(kind, Generator)) or kind.name in found:
+            raise ValueError(f"entry point {point.name!r} gives no generator with a name of its own")
+        found[kind.name] = kind
+    return found
+
+
+__all__ = ["GENERATORS", "Draw", "Experience", "Generator", "News", "Past", "Random", "generators"]

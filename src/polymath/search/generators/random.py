@@ -2,28 +2,29 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 
-from ..choices import Answer, Offer, Trace, first
-from .base import Generator
+from ..choices import Offer, Sketch, first
+from .base import Generator, News
 
 
 class Random(Generator):
-    """Experiment 0 takes every default (what a person wrote first); all others draw each choice at random.
+    """Proposal 0 takes every default (what a person wrote first); all others draw each choice at random.
 
-    Every fourth experiment keeps half of the defaults, so that a good starting point is also explored near by.
-    Each experiment has a stream of its own, so proposals do not depend on the order in which results arrive.
+    Each proposal has a stream of its own, so it does not depend on the order in which results arrive.
     """
 
-    def propose(self, number: int) -> Answer:
+    name: ClassVar[str] = "random"
+
+    def propose(self, number: int) -> Sketch:
         generator = np.random.default_rng([self.seed, number])
 
         def answer(offer: Offer) -> float:
-            if number == 0 or (number % 4 == 1 and generator.random() < 0.5):
-                return first(offer)
-            return offer.random(generator)
+            return first(offer) if number == 0 else offer.random(generator)
 
-        return answer
+        return self.draw(answer)
 
-    def observe(self, trace: Trace, score: float, work: float) -> None:
+    def observe(self, news: News) -> None:
         """Random answers need no memory."""

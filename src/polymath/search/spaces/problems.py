@@ -19,11 +19,11 @@ import numpy as np
 from ...model.path import Path
 from ...model.probes import Facts, Probe
 from ...problem import Dataset, Problem
-from ...spec import Spec, canonical
+from ...spec import Spec, canonical, sha256
 from ...train.job import Context, Job, Outcome, planned_work
-from ...train.recipe import GradientRecipe
-from ..choices import Answer, Offer, Recorder, Trace, first
-from ..cutters import Halving
+from ...train.recipe import GradientRecipe, Recipe
+from ..choices import Answer, Choose, Recorder, Sketch, draw, first
+from ..cutters import Cutter, Standing
 from ..run import Clock, Experiment, Order, Result
 from .images import mirrors_keep_meaning
 from .probes import SETTINGS
@@ -55,6 +55,14 @@ STEADY_SHARE = 0.1
 """Share of a long training at full learning rate before it decays."""
 
 
+class Design(Spec):
+    """What the space of a problem builds: a path and its recipe, or a cheap head, which is its own recipe."""
+
+    method: str
+    path: Path | None = None
+    recipe: Recipe
+
+
 class Rung(Spec):
     """Work at its end (since the experiment began) and the learning rate at its two ends."""
 
@@ -76,8 +84,35 @@ class Settings:
     """Cheap heads and 'path', in the order in which they are tried first."""
     seconds: float | None
     """The whole time budget, for plans that do not change when a killed run goes on."""
+    space: str = "all"
+    """Which of `SPACES`."""
     mirrored: bool = False
     """Pictures mean the same mirrored left to right."""
+
+
+SPACES: dict[str, Callable[[str], bool]] = {
+    "all": lambda method: True,
+    "paths": lambda method: method == "path",
+    "heads": lambda method: method != "path",
+}
+"""Name of a space -> which methods it holds."""
+
+
+def fingerprint(problem: Problem, facts: Facts) -> dict[str, float]:
+    """Numbers by which generators compare problems: sizes and kinds of what goes in and comes out."""
+    forms = [form.kind for form in facts.ports.values()]
+    found = {
+        "rows": math.log10(1 + facts.rows),
+        "columns": math.log10(1 + sum(form.width for form in facts.ports.values() if form.kind == "vector")),
+        "outputs": float(len(problem.outputs)),
+        "head_width": math.log10(1 + sum(facts.outputs.values())),
+        "side": max((math.log10(max(form.size)) for form in facts.ports.values() if form.kind == "map"), default=0.0),
+    }
+    for kind in ("vector", "tokens", "map"):
+        found[f"is {kind}"] = float(kind in forms)
+    for output in problem.outputs:
+        found[f"gives {output.type}"] = 1.0
+    return found
 
 
 def mirrored(dataset: Dataset) -> bool:
@@ -121,13 +156,18 @@ class ProblemPlan:
     """Turns choices into jobs for one problem. See the module's first lines for how it spends the budget."""
 
     def __init__(
-        self, settings: Settings, *, finished: Callable[[Experiment], None], exists: Callable[[str], bool]
+        self,
+        settings: Settings,
+        *,
+        cutter: Cutter,
+        finished: Callable[[Experiment], None],
+        exists: Callable[[str], bool],
     ) -> None:
-        self.settings = settings
+        self.settings, self.cutter = settings, cutter
         self.finished = finished
         self._exists = exists
-        self.cutter = Halving(rungs=3)
-        self._made: dict[int, tuple[Path | None, GradientRecipe | Probe]] = {}
+        self._methods = tuple(name for name in settings.methods if SPACES[settings.space](name))
+        self._made: dict[int, Design] = {}
         self._rungs: dict[int, list[Rung]] = {}
         self._ladders: set[int] = set()
         self._chosen: list[int] | None = None
@@ -135,45 +175,54 @@ class ProblemPlan:
         self._rate: float | None = None
 
     # Choices -----------------------------------------------------------------------------------------------------
-    def answered_by(self, number: int) -> Answer | None:
+    def draw(self, answer: Answer) -> Sketch:
+        return draw(self._space, answer, measure=self._proxies)
+
+    def fixed(self, number: int) -> Sketch | None:
         """The first experiments try every method once, with its defaults."""
-        methods = self.settings.methods
-        if number >= len(methods):
+        if number >= len(self._methods):
             return None
-        options = self._options()
-        wanted = methods[number]
+        method = self._methods[number]
+        return draw(lambda choose: self._design(choose, choose("method", [method])), first, measure=self._proxies)
 
-        def answer(offer: Offer) -> float:
-            if offer.name == "method" and wanted in options:
-                return float(options.index(wanted))
-            return first(offer)
+    def begin(self, number: int, sketch: Sketch) -> str:
+        design: Design = sketch.built
+        self._made[number] = design
+        return design.method if design.path is None else describe(design.path)
 
-        return answer
+    def _space(self, choose: Choose) -> Design:
+        return self._design(choose, choose("method", self._options()))
 
-    def start(self, number: int, answer: Answer | None) -> tuple[Trace, str] | None:
-        fixed = self.settings.methods[number] if number < len(self.settings.methods) else None
-        recorder = Recorder(answer or first)
-        path: Path | None = None
-        recipe: GradientRecipe | Probe
-        method = fixed if fixed is not None and fixed not in self._options() else recorder("method", self._options())
-        if method == "path":
-            path, recipe = problem_space(
-                recorder, self.settings.problem, rows=self.settings.facts.rows, mirrored=self.settings.mirrored
-            )
-        else:
-            recipe = SETTINGS[method](recorder)
-        self._made[number] = (path, recipe)
-        return recorder.trace, method if path is None else describe(path)
+    def _design(self, choose: Choose, method: str) -> Design:
+        settings = self.settings
+        if method != "path":
+            return Design(method=method, recipe=SETTINGS[method](choose))
+        path, recipe = problem_space(choose, settings.problem, rows=settings.facts.rows, mirrored=settings.mirrored)
+        return Design(method=method, path=path, recipe=recipe)
 
     def _options(self) -> list[str]:
         """Methods worth more than one try: those with settings."""
-        again = [name for name in self.settings.methods if name not in ("constant", "linear", "nearest")]
+        again = [name for name in self._methods if name not in ("constant", "linear", "nearest")]
         often = ["trees"] if "trees" in again else []  # twice as likely: on tables they are seldom beaten, and quick
-        return ["path", *(name for name in again if name != "path"), *often]
+        found = [*dict.fromkeys(name for name in again if name == "path"), *(n for n in again if n != "path"), *often]
+        return found or list(self._methods)
+
+    def _proxies(self, design: Design) -> dict[str, float]:
+        facts = self.settings.facts
+        if design.path is None:
+            assert isinstance(design.recipe, Probe)
+            return {"work": math.log10(1e-3 + design.recipe.work(facts))}
+        macs = design.path.work(facts.ports)
+        return {
+            "work": math.log10(1e-3 + self._full_work(design.path)),
+            "multiply_adds": math.log10(1 + macs),
+            "depth": float(len(design.path.genes)),
+        }
 
     # Jobs --------------------------------------------------------------------------------------------------------
     def order(self, experiment: Experiment, *, lane: int, clock: Clock) -> Order | None:
-        path, recipe = self._made[experiment.number]
+        design = self._made[experiment.number]
+        path, recipe = design.path, design.recipe
         done = len(experiment.results)
         before = experiment.results[-1].work if experiment.results else 0.0
         rung = Rung(work=0.0, rate=(1.0, 0.0))
@@ -202,10 +251,13 @@ class ProblemPlan:
         )
         seconds = self._seconds(experiment, clock)
         context = self.settings.context.replace(seconds=seconds)
-        text = canonical({"job": job.model_dump(mode="json"), "context": context.model_dump(mode="json")})
+        request = job.model_dump(mode="json")
+        text = canonical({"job": request, "context": context.model_dump(mode="json")})
         work = max(planned_work(job, self.settings.facts) - before, 0.0)
         timeout = None if seconds is None else seconds * 1.5 + 20  # for jobs that hang: loaded machines are slow
-        return Order(key=job.digest, text=text, work=work, timeout_seconds=timeout)
+        return Order(
+            key=sha256(canonical(request).encode()), text=text, work=work, timeout_seconds=timeout, request=request
+        )
 
     def _ladder(self, path: Path | None, recipe: GradientRecipe, experiment: Experiment, clock: Clock) -> list[Rung]:
         """The first rungs of an experiment; a committing plan appends the long training later."""
@@ -264,7 +316,7 @@ class ProblemPlan:
 
     # Decisions ---------------------------------------------------------------------------------------------------
     def goes_on(self, experiments: list[Experiment], *, clock: Clock) -> Experiment | None:
-        number = self._promoted(experiments)
+        number = self._promoted(experiments, clock)
         if number is not None:
             return experiments[number]
         if self._chosen is None and self._should_commit(experiments, clock):
@@ -279,11 +331,24 @@ class ProblemPlan:
         finished = len(experiment.results) >= len(self._rungs[experiment.number])
         return finished or experiment.failed or experiment.number in self._stuck
 
-    def _promoted(self, experiments: list[Experiment]) -> int | None:
-        """The experiment that the cutter sends on, among those on a ladder of three rungs."""
-        several = [experiments[number] for number in sorted(self._ladders - self._stuck)]
-        scores = {e.number: [r.score for r in e.results] for e in several}
-        return self.cutter.promote(scores, {e.number: e.started for e in several})
+    def _promoted(self, experiments: list[Experiment], clock: Clock) -> int | None:
+        """The experiment that the cutter sends on, among those on a ladder of rungs."""
+        standings = [self._standing(experiments[number]) for number in sorted(self._ladders - self._stuck)]
+        left = sum(clock.lane_work_left(lane) for lane in range(clock.lanes))
+        return self.cutter.promote(standings, work_left=left)
+
+    def _standing(self, experiment: Experiment) -> Standing:
+        rungs, results = self._rungs[experiment.number], experiment.results
+        before = results[-1].work if results else 0.0
+        ahead = rungs[len(results)].work - before if len(results) < len(rungs) else 0.0
+        return Standing(
+            number=experiment.number,
+            works=tuple(result.work for result in results),
+            scores=tuple(result.score for result in results),
+            next_work=max(ahead, 0.0),
+            full_work=rungs[-1].work,
+            running=experiment.running,
+        )
 
     def _should_commit(self, experiments: list[Experiment], clock: Clock) -> bool:
         short = [e for e in experiments if len(self._rungs.get(e.number, [])) == 1]
@@ -296,7 +361,7 @@ class ProblemPlan:
 
     def _worth_exploring(self, experiment: Experiment, clock: Clock) -> bool:
         """A first rung tells nothing before every example was seen once."""
-        path, _ = self._made[experiment.number]
+        path = self._made[experiment.number].path
         assert path is not None
         facts = self.settings.facts
         epoch = 3e-9 * facts.training_rows * path.work(facts.ports) * len(self.settings.folds)
@@ -311,7 +376,7 @@ class ProblemPlan:
             1.0 if clock.by_work else 1.3
         )  # under the real clock the schedule should end with the time, not before
         for experiment in best:
-            path, _ = self._made[experiment.number]
+            path = self._made[experiment.number].path
             assert path is not None
             start = experiment.results[0].work
             ahead = min(surplus * (1.0 - EXPLORE_SHARE) * self._lane_work(clock), 2 * self._full_work(path))
