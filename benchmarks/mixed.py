@@ -13,7 +13,7 @@ import data
 import reporting
 import scoring
 
-INPUTS = {"picture": ("file_name",), "text": ("description",), "numbers": ("carat", "depth", "table")}
+INPUTS = {"picture": ("image",), "text": ("description",), "numbers": ("carat", "depth", "table")}
 SYSTEMS = ("polymath@all", *(f"polymath@{name}" for name in INPUTS))
 BUDGET = 120.0
 
