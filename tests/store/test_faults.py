@@ -141,6 +141,53 @@ def test_a_record_without_a_row_is_adopted(path):
         assert verify(store, level="full").exit_status == 0
 
 
+def test_a_record_waits_for_the_disk_once(path, monkeypatch):
+    with Store.open(path) as store:
+        store.add_record("task", {"n": 0})
+        calls = fail_on(monkeypatch, "fsync", nth=0, number=0)
+        for n in range(1, 20):
+            store.add_record("task", {"n": n})
+        assert calls[0] == 19
+
+
+def test_what_a_power_cut_undoes_is_done_again(path):
+    """The row and the renaming of a record are not waited for: here they are taken back, as a power cut might."""
+    fill(path)
+    with Store.open(path) as store:
+        kept = store.add_record("task", {"n": "whole"})
+        torn = store.add_record("task", {"n": "torn"})
+        before = contents(store)
+    for suffix in ("", "-wal", "-shm"):
+        (path / f"catalog.db{suffix}").unlink(missing_ok=True)
+    for number, address in enumerate((kept, torn)):
+        store.record_files.path(address).rename(path / "tmp" / f"0123456789ab.{os.getpid()}.{number}.record")
+    cut = path / "tmp" / f"0123456789ab.{os.getpid()}.1.record"
+    cut.chmod(0o600)
+    cut.write_bytes(cut.read_bytes()[:-1])
+    with Store.open(path) as store:
+        assert contents(store) == before | {"task": before["task"][:-1]}
+        assert verify(store, level="full").exit_status == 0
+    assert not list((path / "tmp").iterdir())
+
+
+def test_a_scratch_store_waits_for_no_disk_and_drops_what_a_power_cut_left(path, monkeypatch):
+    calls = fail_on(monkeypatch, "fsync", nth=0, number=0)
+    with Store.open(path, scratch=True) as store:
+        made = calls[0]
+        addresses = [store.put(bytes([n])) for n in range(20)]
+        assert calls[0] == made
+    empty = store.objects.path(addresses[7])
+    empty.chmod(0o600)
+    empty.write_bytes(b"")
+    Store.open(path, scratch=True).close()
+    assert store.has(addresses[7])  # the machine still runs: nothing is looked at
+    monkeypatch.setattr(disk, "boot_identity", lambda: "0123456789ab")
+    with Store.open(path, scratch=True) as store:
+        assert [store.has(address) for address in addresses] == [n != 7 for n in range(20)]
+        store.put(bytes([7]))
+        assert store.get(addresses[7]) == bytes([7])
+
+
 def opened_between_file_and_row(store: Store, monkeypatch: pytest.MonkeyPatch, then: Callable[[], object]) -> None:
     """Let another process open the store (and adopt the record) after its file is written and before its row is."""
     put_all = store.record_files.put_all

@@ -65,8 +65,8 @@ def sync_directory(path: Path) -> None:
         os.close(descriptor)
 
 
-def write_durable(path: Path, chunks: Iterable[Buffer]) -> None:
-    """A new file with these bytes, on the disk when this returns; after an error there is no file."""
+def write_new(path: Path, chunks: Iterable[Buffer], *, durable: bool = True) -> None:
+    """A new file with these bytes, on the disk when this returns if `durable`; after an error there is no file."""
     descriptor = create(path)
     try:
         try:
@@ -74,7 +74,8 @@ def write_durable(path: Path, chunks: Iterable[Buffer]) -> None:
                 rest = memoryview(chunk).cast("B")
                 while rest:
                     rest = rest[write(descriptor, rest) :]
-            sync(descriptor, path)
+            if durable:
+                sync(descriptor, path)
         finally:
             os.close(descriptor)
     except BaseException:
@@ -96,9 +97,16 @@ def boot_identity() -> str:
         return "unknown"
 
 
-def temporary(folder: Path) -> Path:
+def temporary(folder: Path, *, ending: str = "") -> Path:
     """A fresh name in `folder` that says whose it is (boot, process) so that leftovers can be told from live files."""
-    return folder / f"{boot_identity()}.{os.getpid()}.{secrets.token_hex(8)}"
+    return folder / f"{boot_identity()}.{os.getpid()}.{secrets.token_hex(8)}{ending}"
+
+
+def of_the_dead(path: Path) -> bool:
+    """Whether this is a temporary file whose process is gone. Files of unknown making are nobody's."""
+    boot, _, rest = path.name.partition(".")
+    process = rest.partition(".")[0]
+    return process.isdigit() and not alive(boot, int(process))
 
 
 def alive(boot: str, process: int) -> bool:
@@ -127,9 +135,7 @@ def sweep(folder: Path) -> int:
     """Remove temporary files of processes that are gone; how many. Files of unknown making are left alone."""
     removed = 0
     for path in list(folder.iterdir()) if folder.is_dir() else []:
-        boot, _, rest = path.name.partition(".")
-        process = rest.partition(".")[0]
-        if process.isdigit() and not alive(boot, int(process)):
+        if of_the_dead(path):
             unlink_if_there(path)
             removed += 1
     return removed

@@ -12,6 +12,7 @@ import os
 import re
 import secrets
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from enum import Enum
 from pathlib import Path
 
 from . import disk
@@ -36,14 +37,35 @@ def address_of(chunks: Iterable[Buffer]) -> str:
     return digest.hexdigest()
 
 
+class Sync(Enum):
+    """What the disk has when `put` returns."""
+
+    NAME = "name"
+    """The bytes and their name."""
+    BYTES = "bytes"
+    """The bytes, perhaps under the temporary name: a power cut may undo a renaming, and the next open repeats it."""
+    NOTHING = "nothing"
+    """What the system has written by then: killing a process loses nothing, a power cut the last half minute or so."""
+
+
 class Folder:
-    """Content-addressed files in a local directory, durable when `put` returns.
+    """Content-addressed files in a local directory, as durable as `sync` says when `put` returns.
 
     The hash of an object is checked the first time this process reads it and again whenever the file has changed since.
     """
 
-    def __init__(self, root: Path, *, temporary: Path, quarantine: Path, max_bytes: int | None = None) -> None:
-        self._max_bytes = max_bytes
+    def __init__(
+        self,
+        root: Path,
+        *,
+        temporary: Path,
+        quarantine: Path,
+        max_bytes: int | None = None,
+        sync: Sync = Sync.NAME,
+        ending: str = "",
+    ) -> None:
+        """`ending` is that of the temporary names of its files."""
+        self._max_bytes, self._sync, self._ending = max_bytes, sync, ending
         self.root, self._temporary, self._quarantine = root, temporary, quarantine
         self.failed: SyncFailed | None = None
         self._settled: set[Path] = set()
@@ -67,7 +89,7 @@ class Folder:
                 if not self._holds(address, sum(memoryview(chunk).nbytes for chunk in chunks)):
                     self._write(address, chunks)
             # Also after a hit: whoever wrote the file may not have come to this line yet.
-            for directory in {self.path(address).parent for address in objects}:
+            for directory in {self.path(address).parent for address in objects} if self._sync is Sync.NAME else ():
                 disk.sync_directory(directory)
         except SyncFailed as error:
             self.failed = error
@@ -80,20 +102,26 @@ class Folder:
     def _write(self, address: str, chunks: Sequence[Buffer]) -> None:
         target = self.path(address)
         self._settle(target.parent)
-        source = disk.temporary(self._temporary)
-        disk.write_durable(source, chunks)
+        source = disk.temporary(self._temporary, ending=self._ending)
+        disk.write_new(source, chunks, durable=self._sync is not Sync.NOTHING)
         try:
             disk.rename(source, target)
         except BaseException:
             disk.unlink_if_there(source)
             raise
 
+    def take(self, source: Path, address: str) -> None:
+        """Give a file that was written elsewhere, whose bytes have this address, its name here."""
+        self._settle(self.path(address).parent)
+        disk.rename(source, self.path(address))
+
     def _settle(self, directory: Path) -> None:
         """Make sure `directory` exists durably; another process may have made it and not synced its parent yet."""
         for made in (self.root, directory):
             if made not in self._settled:
                 made.mkdir(exist_ok=True)
-                disk.sync_directory(made.parent)
+                if self._sync is Sync.NAME:
+                    disk.sync_directory(made.parent)
                 self._settled.add(made)
 
     def _holds(self, address: str, size: int) -> bool:

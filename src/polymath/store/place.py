@@ -161,7 +161,7 @@ def _create(path: Path) -> Format:
             found = Format(number=FORMAT, store=uuid.uuid4().hex)
             text = canonical({"format": FORMAT, "hash": HASH, "store": found.store}) + "\n"
             fresh = path / f".FORMAT.{uuid.uuid4().hex}"
-            disk.write_durable(fresh, [text.encode()])
+            disk.write_new(fresh, [text.encode()])
             disk.rename(fresh, path / "FORMAT")
             disk.sync_directory(path)
         return found

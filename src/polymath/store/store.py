@@ -1,7 +1,8 @@
 """The store: objects, records, names and leases of one folder, and the order in which they are written.
 
-Object -> fsync -> rename -> fsync of the directory -> record, in the same way -> row -> COMMIT -> only then the caller
-hears of it. A record on disk without a row (the process died in between) is adopted when the store is next opened.
+Object -> fsync -> rename -> fsync of the directory -> record -> fsync -> rename -> row -> COMMIT -> only then the
+caller hears of it. A record on disk without a row (the process died in between, or a power cut took the row) is adopted
+when the store is next opened; so is one that is whole and still has its temporary name.
 """
 
 from __future__ import annotations
@@ -19,13 +20,15 @@ from ..spec import sha256
 from . import disk, place, records
 from .catalogue import HEAD, TOMBSTONE, Catalogue, Damaged, Lease
 from .errors import StoreError, corrupt, from_os, missing
-from .objects import ADDRESS, Folder, checked
+from .objects import ADDRESS, Folder, Sync, checked
 from .records import Draft, Record
 
 if TYPE_CHECKING:
     import numpy as np
 
 LATE = "late"
+RECORD = ".record"
+"""Ending of the temporary name of a record."""
 RESERVED = {HEAD, TOMBSTONE, LATE}
 
 
@@ -41,29 +44,43 @@ class Store:
     {'name': 'flowers'}
     """
 
-    def __init__(self, path: Path, *, identity: str, read_only: bool) -> None:
+    def __init__(self, path: Path, *, identity: str, read_only: bool, scratch: bool) -> None:
         """Use `Store.open`."""
         self.path, self.identity, self.read_only = path, identity, read_only
         temporary, quarantine = path / "tmp", path / "quarantine"
-        self.objects = Folder(path / "objects", temporary=temporary, quarantine=quarantine)
+        sync = Sync.NOTHING if scratch else Sync.NAME
+        self.objects = Folder(path / "objects", temporary=temporary, quarantine=quarantine, sync=sync)
         self.record_files = Folder(
-            path / "records", temporary=temporary, quarantine=quarantine, max_bytes=records.MAX_RECORD_BYTES
+            path / "records",
+            temporary=temporary,
+            quarantine=quarantine,
+            max_bytes=records.MAX_RECORD_BYTES,
+            sync=Sync.BYTES,
+            ending=RECORD,
         )
         self.catalogue = Catalogue(path / "catalog.db", lock=None if read_only else path / "locks" / "write")
 
     @classmethod
     def open(
-        cls, path: str | Path, *, create: bool = True, read_only: bool = False, mounts: Path = place.MOUNTS
+        cls,
+        path: str | Path,
+        *,
+        create: bool = True,
+        read_only: bool = False,
+        scratch: bool = False,
+        mounts: Path = place.MOUNTS,
     ) -> Self:
         """Open the store at `path`, or make one in a new or empty folder.
 
         Raises BadInput for what the user can mend (no store, newer format, network file system, no permission) and
         StoreError for what the disk refuses. A damaged catalogue is set aside and built again from the records.
-        `read_only` writes nothing, so it also opens a store on read-only media.
+        `read_only` writes nothing, so it also opens a store on read-only media. The objects of a `scratch` store can be
+        made again: they survive the death of any process, but are not waited for until the disk has them. After the
+        machine has started anew the next open removes those that a power cut left incomplete.
         """
         folder = Path(path)
         found = place.settle(folder, create=create and not read_only, mounts=mounts)
-        store = cls(folder, identity=found.store, read_only=read_only)
+        store = cls(folder, identity=found.store, read_only=read_only, scratch=scratch)
         if read_only:
             try:
                 store.catalogue.open()
@@ -73,7 +90,10 @@ class Store:
         try:
             for name in ("tmp", "locks"):
                 (folder / name).mkdir(exist_ok=True)
+            store._rescue()
             disk.sweep(folder / "tmp")
+            if scratch:
+                store._drop_incomplete()
         except OSError as error:
             raise from_os(error, f"Opening the store {folder}") from error
         try:
@@ -390,6 +410,26 @@ class Store:
                     record = records.read(self.record_files.read(address))
                     sizes = {ref: size for ref in record.refs if (size := self.size(ref)) is not None}
                     yield record, own_sizes(record, sizes)
+
+    def _rescue(self) -> None:
+        """Give their names to whole records of dead processes that still, or after a power cut again, have none."""
+        for source in sorted((self.path / "tmp").glob(f"*{RECORD}")):
+            if disk.of_the_dead(source):
+                # Not whole: the sweep takes it. Not there: another process is opening the store too.
+                with contextlib.suppress(ValueError, FileNotFoundError), open(disk.open_regular(source), "rb") as file:
+                    record = records.read(file.read(records.MAX_RECORD_BYTES + 1))
+                    self.record_files.take(source, record.address)
+
+    def _drop_incomplete(self) -> None:
+        """Once after every start of the machine: remove the objects of a scratch store that are not what they say."""
+        noted, boot = self.path / "boot", disk.boot_identity()
+        if not noted.exists() or noted.read_text(errors="replace") != boot:
+            for address in self.objects.addresses():
+                try:
+                    self.objects.read(address)
+                except StoreError:
+                    self.objects.remove(address)
+        noted.write_text(boot)
 
     def _adopt(self) -> None:
         """Give rows to the records of processes that died between writing the file and the row."""
