@@ -14,6 +14,7 @@ from typing import Annotated, Any
 import typer
 
 from . import terminal
+from .lean import lean
 
 BEGIN = time.monotonic() - terminal.seconds_since_start()
 """When this process began: a budget counts the whole command, start included."""
@@ -96,6 +97,11 @@ def learn(
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     engine: Annotated[str, typer.Option(help="processes, or inline: everything in this process.")] = "processes",
     lanes: Annotated[int | None, typer.Option(help="Experiments side by side (default: one per core).")] = None,
+    generator: Annotated[
+        str | None, typer.Option(help="Who proposes experiments: bandit, random, surrogate, evolution, ...")
+    ] = None,
+    cutter: Annotated[str | None, typer.Option(help="Who cuts them between rungs: halving, top_k, median, ...")] = None,
+    space: Annotated[str | None, typer.Option(help="What is searched: all, paths or heads.")] = None,
     memory: Annotated[str | None, typer.Option("--memory", help="Memory to stay below, for example 4GB.")] = None,
     store: Store = KNOWLEDGE,
     json: Json = False,
@@ -125,6 +131,7 @@ def learn(
         engine=engine,
         lanes=lanes,
         memory=memory,
+        **{word: given for word, given in (("generator", generator), ("cutter", cutter), ("space", space)) if given},
     )
 
 
@@ -220,7 +227,8 @@ def version() -> None:
 def main() -> None:
     """Entry point of the `polymath` command."""
     try:
-        app()
+        with lean():
+            app()
     except KeyboardInterrupt:  # before the command itself began
         sys.exit(130)
     finally:

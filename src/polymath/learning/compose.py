@@ -25,12 +25,13 @@ from ..problem.inference import Inference, infer
 from ..problem.sources import Rows, read
 from ..search import Clock, Experiment, Ledger, Setting, run
 from ..search.cutters import cutters
-from ..search.generators import Experience, generators
-from ..search.spaces.problems import ProblemPlan, Settings, fingerprint, methods, mirrored, usual_work
+from ..search.generators import Experience, Generator, generators
+from ..search.spaces.problems import SPACES, ProblemPlan, Settings, fingerprint, methods, mirrored, usual_work
 from ..spec import BadInput, Spec
 from ..store import Store
 from ..train import Context, Facts
 from ..train.rung import run_json
+from . import memory
 from .study import Study
 
 SPACE_VERSION = 1
@@ -105,8 +106,7 @@ def learn(data: Any, *, store: Store, wishes: Wishes, listener: Listener, proble
     what was already done costs nothing. Raises BadInput if nothing can be learned from the data.
     """
     begin = wishes.begin if wishes.begin is not None else time.monotonic()
-    if wishes.work is not None and wishes.budget_seconds is not None:
-        raise BadInput("a time budget and work units were given", remedy="Give --budget or --work, not both.")
+    _check(wishes)
     cache = Path(wishes.cache) if wishes.cache else Path.home() / ".cache" / "polymath"
     engine = _engine(wishes)  # before the data are read: its workers import torch meanwhile
     try:
@@ -123,13 +123,28 @@ def learn(data: Any, *, store: Store, wishes: Wishes, listener: Listener, proble
         engine.close()
 
 
+def _check(wishes: Wishes) -> None:
+    """Raises BadInput for wishes that nobody can meet, before anything is read."""
+    if wishes.work is not None and wishes.budget_seconds is not None:
+        raise BadInput("a time budget and work units were given", remedy="Give --budget or --work, not both.")
+    for what, word, known in (
+        ("generator", wishes.generator, generators()),
+        ("cutter", wishes.cutter, cutters()),
+        ("space", wishes.space, SPACES),
+    ):
+        if word not in known:
+            raise BadInput(
+                f"is no {what} that is known here", value=word, remedy=f"One of: {', '.join(sorted(known))}."
+            )
+
+
 def _engine(wishes: Wishes) -> Engine:
     """Where experiments run."""
     lanes = wishes.lanes or (os.cpu_count() or 1)
     if wishes.engine == "inline":
         return InLine(run_json, lanes=lanes)
-    memory = None if wishes.memory_bytes is None else wishes.memory_bytes // (lanes + 1)
-    return FirstInLine(run_json, Processes(run_json, lanes=lanes, memory_bytes=memory, preload=SLOW_IMPORTS))
+    each = None if wishes.memory_bytes is None else wishes.memory_bytes // (lanes + 1)
+    return FirstInLine(run_json, Processes(run_json, lanes=lanes, memory_bytes=each, preload=SLOW_IMPORTS))
 
 
 def prepare(
@@ -215,10 +230,14 @@ def _search(store: Store, rows: Rows, dataset: Dataset, call: _Call) -> TaskReco
         call.listener.tried(experiment, study, clock)
 
     plan = ProblemPlan(settings, cutter=cutters()[wishes.cutter](), finished=finished, exists=scratch.has)
-    about = fingerprint(dataset.problem, facts)
-    space = f"{wishes.space}-{SPACE_VERSION}"
-    experience = Experience(fingerprint=about, past=ledger.past(space=space, dataset=dataset.digest))
-    generator = generators()[wishes.generator](plan.draw, seed=wishes.seed, experience=experience)
+    setting = Setting(
+        dataset=dataset.digest,
+        space=f"{wishes.space}-{SPACE_VERSION}",
+        seed=wishes.seed,
+        environment={"device": device, **versions()},
+        fingerprint=fingerprint(dataset.problem, facts),
+    )
+    generator = _generator(plan, setting, wishes, ledger=ledger, store=store)
     try:
         run(
             plan,
@@ -226,13 +245,7 @@ def _search(store: Store, rows: Rows, dataset: Dataset, call: _Call) -> TaskReco
             engine=call.engine,
             ledger=ledger,
             clock=clock,
-            setting=Setting(
-                dataset=dataset.digest,
-                space=space,
-                seed=wishes.seed,
-                environment={"device": device, **versions()},
-                fingerprint=about,
-            ),
+            setting=setting,
             stop=lambda: call.stopped() or clock.seconds_left < -0.3,
         )
         call.engine.close()
@@ -240,6 +253,7 @@ def _search(store: Store, rows: Rows, dataset: Dataset, call: _Call) -> TaskReco
             call.listener.say("Stopping: storing the best so far. Once more stops at once.")
         record = study.publish("stopped" if call.stopped() else "done")
         if not call.stopped():
+            memory.end(store, generator.memory(), generator=wishes.generator, space=setting.space)
             study.tidy()
     finally:  # a second Ctrl-C comes here from anywhere: what was published last stays
         call.engine.close()
@@ -253,6 +267,17 @@ def _search(store: Store, rows: Rows, dataset: Dataset, call: _Call) -> TaskReco
             remedy="Give a longer --budget, or look at the failures with `polymath leaderboard`.",
         )
     return record
+
+
+def _generator(plan: ProblemPlan, setting: Setting, wishes: Wishes, *, ledger: Ledger, store: Store) -> Generator:
+    """The generator asked for, with what all earlier tasks of the store have taught."""
+    search = f"{ledger.task} {setting.dataset} {wishes.generator} {setting.space} {setting.seed}"
+    experience = Experience(
+        fingerprint=setting.fingerprint,
+        past=ledger.past(space=setting.space, dataset=setting.dataset),
+        weights=memory.begin(store, search, generator=wishes.generator, space=setting.space),
+    )
+    return generators()[wishes.generator](plan.draw, seed=wishes.seed, experience=experience)
 
 
 def facts_of(dataset: Dataset) -> Facts:
