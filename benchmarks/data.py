@@ -25,7 +25,7 @@ from typing import Any
 
 import numpy
 
-from prepare import images, mixed, tables, texts
+from prepare import curves, images, mixed, tables, texts
 from prepare.packages import digest
 
 DEFAULT_CACHE = Path.home() / ".cache" / "polymath-bench"
@@ -42,7 +42,11 @@ IMAGES: dict[str, Builder] = {
 }
 TEXTS: dict[str, Builder] = {"spam": texts.spam, "sections": texts.sections, "tweets": texts.tweets}
 MIXED: dict[str, Builder] = {"garments": mixed.build}
-SETS = {**TABLES, **IMAGES, **TEXTS, **MIXED}
+SEARCH: dict[str, Builder] = {"cells": architectures.cells, "graphs": architectures.graphs}
+SETS = {**TABLES, **IMAGES, **TEXTS, **MIXED, **SEARCH}
+FAMILIES = (("table", TABLES), ("image", IMAGES), ("text", TEXTS), ("mixed", MIXED), ("search", SEARCH))
+REPLAYS: dict[str, Builder] = {"lcdb": curves.lcdb}
+"""Experiments that others ran, to be looked up instead of run: name -> who writes its Parquet files."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +79,7 @@ def prepare(name: str, *, cache: Path) -> dict[str, Any]:
         shutil.rmtree(old)
     (unfinished / "images").mkdir(parents=True)
     told = SETS[name](folder=unfinished, cache=cache)
-    if name in TABLES or name in TEXTS:
+    if name in TABLES or name in TEXTS or name in SEARCH:
         (unfinished / "images").rmdir()
     if name in MIXED:
         told |= {"targets": ["clarity", "price"], "kinds": ["category", "number"]}
@@ -94,16 +98,35 @@ def prepare(name: str, *, cache: Path) -> dict[str, Any]:
         column = rows[0].index(entry["targets"][0])
         entry["classes"] = len({row[column] for row in rows[1:]})
     unfinished.rename(folder)
+    _record(name, entry, cache=cache)
+    return entry
+
+
+def replay(name: str, *, cache: Path) -> Path:
+    """The folder with the Parquet files of recorded experiments, made if it is not there."""
+    folder, unfinished = cache / "replays" / name, cache / "replays" / f".{name}"
+    if _manifest(cache).get(name, {}).get("version") == VERSION and folder.exists():
+        return folder
+    for old in (unfinished, folder):
+        shutil.rmtree(old, ignore_errors=True)
+    unfinished.mkdir(parents=True)
+    told = REPLAYS[name](folder=unfinished, cache=cache)
+    files = {file.name: digest(file) for file in sorted(unfinished.iterdir())}
+    unfinished.rename(folder)
+    _record(name, {"version": VERSION, "family": "replay", **told, "files": files}, cache=cache)
+    return folder
+
+
+def _record(name: str, entry: dict[str, Any], *, cache: Path) -> None:
     manifest = {**_manifest(cache), name: entry}
     temporary = cache / "manifest.json.new"
     temporary.write_text(json.dumps(manifest, indent=1, sort_keys=True) + "\n")
     temporary.rename(cache / "manifest.json")
-    return entry
 
 
 def _family(name: str) -> str:
     return next(
-        word for word, sets in (("table", TABLES), ("image", IMAGES), ("text", TEXTS), ("mixed", MIXED)) if name in sets
+        word for word, sets in FAMILIES if name in sets
     )
 
 
@@ -174,12 +197,15 @@ def main() -> None:
     parser.add_argument(
         "--cache", type=Path, default=DEFAULT_CACHE, help="where the sets are kept (default: %(default)s)"
     )
-    parser.add_argument("--only", nargs="+", choices=sorted(SETS), help="only these sets")
+    parser.add_argument("--only", nargs="+", choices=sorted([*SETS, *REPLAYS]), help="only these sets")
     parser.add_argument("--list", action="store_true", help="name the sets and stop")
     options = parser.parse_args()
-    for name in options.only or SETS:
+    for name in options.only or [*SETS, *REPLAYS]:
         if options.list:
-            print(f"{_family(name):6} {name}")
+            print(f"{'replay' if name in REPLAYS else _family(name):6} {name}")
+            continue
+        if name in REPLAYS:
+            print(f"replay {name:14} {replay(name, cache=options.cache)}", flush=True)
             continue
         entry = prepare(name, cache=options.cache)
         print(

