@@ -6,10 +6,11 @@ import math
 
 import numpy as np
 import pytest
+from scipy import special
 from scipy.special import softmax
 from sklearn import metrics as sklearn_metrics
 
-from polymath.problem import Category, Number, Problem, metrics
+from polymath.problem import Category, Number, Problem, metrics, probability
 
 
 @pytest.mark.parametrize("classes", [2, 3, 7])
@@ -76,3 +77,13 @@ def test_score_of_several_outputs_is_their_mean_skill():
     assert problem.score({"kind": {"accuracy": 0.8}, "size": {"rmse": 1.0}}) == pytest.approx((0.5 + 0.75) / 2)
     assert problem.score({"kind": {"accuracy": 0.8}, "size": {"rmse": 1e9}}) == pytest.approx((0.5 - 1) / 2)
     assert problem.score({"kind": {"accuracy": math.nan}, "size": {"rmse": 4.0}}) == pytest.approx(-0.5)
+
+
+def test_probabilities_are_those_of_scipy_in_the_tails_too() -> None:
+    rows = np.array([[0.3, -2.0, 5.0], [800.0, 799.0, -800.0], [-1e4, -1e4, -1e4]])
+    np.testing.assert_allclose(probability.softmax(rows), special.softmax(rows, axis=1), rtol=1e-12)
+    np.testing.assert_allclose(probability.log_sum_exp(rows), special.logsumexp(rows, axis=1), rtol=1e-12)
+    odds = np.array([-700.0, -40.0, -1e-9, 0.0, 3.0, 40.0, 900.0])
+    np.testing.assert_allclose(probability.sigmoid(odds), special.expit(odds), rtol=1e-12)
+    shares = np.array([1e-300, 1e-12, 0.3, 0.5, 1 - 1e-12])
+    np.testing.assert_allclose(probability.log_odds(shares), special.logit(shares), rtol=1e-12)

@@ -12,7 +12,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.special import logsumexp, softmax
+
+from .probability import log_sum_exp, softmax
 
 if TYPE_CHECKING:
     from .problem import Problem
@@ -48,11 +49,11 @@ def category_scores(logits: np.ndarray, target: np.ndarray) -> dict[str, float]:
     scores = {
         "accuracy": float(right.sum() / len(target)),
         "balanced_accuracy": float(np.mean(right[seen] / truly[seen])),
-        "log_loss": float(np.mean(logsumexp(logits, axis=1) - logits[np.arange(len(target)), target])),
+        "log_loss": float(np.mean(log_sum_exp(logits) - logits[np.arange(len(target)), target])),
         "f1_macro": float(np.mean(2 * right[touched] / (truly + said)[touched])),
     }
     if "auc" in names:
-        scores["auc"] = category_auc(softmax(logits, axis=1), target)
+        scores["auc"] = category_auc(softmax(logits), target)
     return scores
 
 

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import numpy as np
 import pyarrow as pa
 import torch.nn.functional as F
-from scipy.special import logsumexp, softmax
 
 from ...spec import BadInput, Json
 from .. import metrics
 from ..form import Form, vector
+from ..probability import log_sum_exp, softmax
 from ._calibration import temperature
 from .base import BadValue, Encoded, Feature, Metric
 from .common import Counted, Scalar, counted, key, shown
@@ -124,7 +124,7 @@ class Category(Feature):
     def combine(self, predictions: Sequence[np.ndarray], weights: Sequence[float]) -> np.ndarray:
         """Logarithm of the weighted mean probability."""
         share = np.asarray(weights, dtype=np.float64) / np.sum(weights)
-        mean = sum(w * softmax(p.astype(np.float64), axis=1) for w, p in zip(share, predictions, strict=True))
+        mean = sum(w * softmax(p.astype(np.float64)) for w, p in zip(share, predictions, strict=True))
         return np.asarray(np.log(np.maximum(mean, 1e-12)), dtype=np.float32)
 
     def calibrate(self, prediction: np.ndarray, target: np.ndarray) -> dict[str, Json]:
@@ -134,7 +134,7 @@ class Category(Feature):
 
         def log_loss(inverse: float) -> float:
             scaled = logits * inverse
-            return float(np.mean(logsumexp(scaled, axis=1) - scaled[np.arange(len(codes)), codes]))
+            return float(np.mean(log_sum_exp(scaled) - scaled[np.arange(len(codes)), codes]))
 
         return {"temperature": temperature(log_loss) if len(codes) else 1.0}
 
@@ -142,7 +142,7 @@ class Category(Feature):
         return np.asarray(prediction / calibration.get("temperature", 1.0), dtype=np.float32)
 
     def decode(self, prediction: np.ndarray, calibration: Mapping[str, Any]) -> list[dict[str, Json]]:
-        probabilities = softmax(prediction.astype(np.float64) / calibration.get("temperature", 1.0), axis=1)
+        probabilities = softmax(prediction.astype(np.float64) / calibration.get("temperature", 1.0))
         order = np.argsort(-probabilities, axis=1, kind="stable")[:, :MOST_SHOWN]
         names = [key(value) for value in self._classes]
         result: list[dict[str, Json]] = []

@@ -11,11 +11,11 @@ import numpy as np
 import pyarrow as pa
 import torch.nn.functional as F
 from pydantic import Field
-from scipy.special import expit, logit
 
 from ...spec import BadInput, Json
 from .. import metrics
 from ..form import Form, vector
+from ..probability import log_odds, sigmoid
 from ._calibration import temperature
 from .base import BadValue, Encoded, Feature, Metric
 from .common import Scalar, flat, is_text, key, plain_values, scalar, shown
@@ -111,7 +111,7 @@ class Labels(Feature):
     def constant(self, target: np.ndarray) -> np.ndarray:
         marks = target[self.known(target)]
         share = (marks.sum(axis=0) + 0.5) / (len(marks) + 1.0)  # never seen in these rows: not impossible
-        return np.asarray(logit(share), dtype=np.float32)
+        return np.asarray(log_odds(share), dtype=np.float32)
 
     @property
     def metrics(self) -> tuple[Metric, ...]:
@@ -123,8 +123,8 @@ class Labels(Feature):
 
     def combine(self, predictions: Sequence[np.ndarray], weights: Sequence[float]) -> np.ndarray:
         """Log odds of the weighted mean probability."""
-        mean = np.average(np.stack([expit(p.astype(np.float64)) for p in predictions]), axis=0, weights=weights)
-        return np.asarray(logit(mean.clip(1e-12, 1 - 1e-12)), dtype=np.float32)
+        mean = np.average(np.stack([sigmoid(p.astype(np.float64)) for p in predictions]), axis=0, weights=weights)
+        return np.asarray(log_odds(mean.clip(1e-12, 1 - 1e-12)), dtype=np.float32)
 
     def calibrate(self, prediction: np.ndarray, target: np.ndarray) -> dict[str, Json]:
         """Temperature that makes the log loss least, then the threshold that makes f1_micro greatest."""
@@ -134,7 +134,7 @@ class Labels(Feature):
             return {"temperature": 1.0, "threshold": 0.5}
         sign = np.where(marks, -1.0, 1.0)
         heat = temperature(lambda inverse: float(np.mean(np.logaddexp(0, sign * logits * inverse))))
-        return {"temperature": heat, "threshold": _best_threshold(expit(logits / heat), marks)}
+        return {"temperature": heat, "threshold": _best_threshold(sigmoid(logits / heat), marks)}
 
     def calibrated(self, prediction: np.ndarray, calibration: Mapping[str, Any]) -> np.ndarray:
         """Log odds moved so that the threshold lies at 0."""
@@ -143,7 +143,7 @@ class Labels(Feature):
         return np.asarray(scaled - math.log(threshold / (1 - threshold)), dtype=np.float32)
 
     def decode(self, prediction: np.ndarray, calibration: Mapping[str, Any]) -> list[dict[str, Json]]:
-        probabilities = expit(prediction.astype(np.float64) / calibration.get("temperature", 1.0))
+        probabilities = sigmoid(prediction.astype(np.float64) / calibration.get("temperature", 1.0))
         names, result = [key(one) for one in self._classes], list[dict[str, Json]]()
         for row, chosen in zip(probabilities, probabilities >= calibration.get("threshold", 0.5), strict=True):
             shown_too = np.argsort(-row, kind="stable")[:MOST_SHOWN]
