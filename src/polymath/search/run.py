@@ -21,8 +21,8 @@ from .choices import Answer, Sketch, Trace, as_traced
 from .generators.base import Generator, News
 from .ledger import Entry, Ledger
 
-MAX_TRIES = 2
-"""A job whose worker died is tried once more; a second death is the experiment's own fault."""
+MAX_TRIES = 3
+"""A job whose worker died is tried again; the third death is the experiment's own fault."""
 
 MAX_REPEATS = 200
 """So many proposals in a row that were made before mean that the space is used up."""
