@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pickle
+import shutil
+
 import numpy as np
 import pytest
 import torch
@@ -11,7 +14,7 @@ from polymath.model.path import Path
 from polymath.problem import Number
 from polymath.store import Store
 from polymath.train import Augmentation, Context, GradientRecipe, Job, Outcome, fit, parse_recipe, planned_work
-from polymath.train.rung import facts_of, request, run, run_json
+from polymath.train.rung import Runner, facts_of, request, run, run_json
 
 RECIPE = GradientRecipe(batch=32, learning_rate=3e-3, warmup=0.0, augmentation=Augmentation(drop_columns=0.1))
 
@@ -169,3 +172,17 @@ def test_rate():
     assert fit.rate(0.6, recipe, one_cycle) == pytest.approx(0.5) and fit.rate(1.0, recipe, one_cycle) == 0.0
     second_half = fit.Plan(steps=10, rate=(0.5, 0.0), first=False)
     assert fit.rate(0.0, recipe, second_half) == 0.5 and fit.rate(0.5, recipe, second_half) == 0.25
+
+
+def test_a_runner_keeps_its_places_open_and_notices_others(mixed_table, context):
+    runner, here = Runner(), context(mixed_table)
+    text = request(job_of(mixed_table), here)
+    first = Outcome.from_json(runner(text))
+    dataset, store = runner.dataset(here), runner.store(here)
+    assert Outcome.from_json(runner(text)).result_digest == first.result_digest
+    assert runner.dataset(here) is dataset and runner.store(here) is store
+    shutil.rmtree(here.scratch)  # a scratch folder may be removed while a search runs
+    assert Outcome.from_json(runner(text)).result_digest == first.result_digest
+    assert runner.store(here) is not store and runner.store(here).has(first.predictions)
+    assert pickle.loads(pickle.dumps(runner))._store is None  # a worker process begins with nothing open
+    runner.close()

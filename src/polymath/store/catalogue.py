@@ -138,7 +138,8 @@ class Catalogue:
         """Fold the log into the file and let go. Safe to call twice."""
         with _GATE:
             if self._connection is not None:
-                with locks.held(self._lock) if self._lock else contextlib.nullcontext():
+                there = self._lock is not None and self._lock.parent.exists()  # a scratch store may be removed
+                with locks.held(self._lock) if self._lock and there else contextlib.nullcontext():
                     self._close()
 
     def __del__(self) -> None:

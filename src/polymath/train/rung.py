@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path as Folder
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -28,8 +30,9 @@ from .recipe import GradientRecipe
 
 PREPARE_ROWS = 4096
 """Training rows shown to fresh layers (bin edges, medians, whitening)."""
-NORM_ROWS = 2048
-"""Training rows on which averaged weights measure their batch norms."""
+NORM_ROWS, NORM_LEAST, NORM_SHARE = 2048, 256, 0.05
+"""Training rows on which averaged weights measure their batch norms: at most, at least, and as a share of the cost of
+the rung's training. All 2048 took 5 % of a rung of 100 steps."""
 FOR_SCORING = 0.15
 """Share of a probe's time kept back for turning it into a path and scoring that: thousands of trees take a while."""
 FOR_ENDING = 0.03
@@ -40,26 +43,95 @@ class Failed(Exception):
     """The experiment died in a way that is its own result."""
 
 
+class Runner:
+    """What an engine runs: `{"job": ..., "context": ...}` -> JSON of the outcome. Each process gets its own, empty.
+
+    The dataset and the scratch store of its last job stay open: a short rung must not wait for them.
+    """
+
+    def __init__(self) -> None:
+        self._dataset: tuple[_Stamp, Dataset] | None = None
+        self._store: tuple[_Stamp, Store] | None = None
+
+    def __call__(self, text: str) -> str:
+        given = loads(text)
+        job, context = Job.model_validate(given["job"]), Context.model_validate(given["context"])
+        try:
+            outcome = run(job, context, dataset=self.dataset(context), store=self.store(context))
+        except BaseException:
+            self.close()
+            raise
+        return outcome.to_json()
+
+    def __reduce__(self) -> tuple[type[Runner], tuple[()]]:
+        return Runner, ()
+
+    def dataset(self, context: Context) -> Dataset:
+        """The job's dataset, opened anew if it is another one or its folder was replaced."""
+        stamp = _stamp(Folder(context.dataset_folder) / "dataset.json")
+        if self._dataset is None or stamp is None or self._dataset[0] != stamp:
+            self._dataset = stamp, Dataset.open(context.dataset_folder)
+        return self._dataset[1]
+
+    def store(self, context: Context) -> Store:
+        """The job's scratch store, opened (or made) anew if it is another one or its folder was replaced."""
+        stamp = _stamp(Folder(context.scratch) / "FORMAT")
+        if self._store is None or stamp is None or self._store[0] != stamp:
+            self.close()
+            opened = Store.open(context.scratch, scratch=True)
+            self._store = _stamp(Folder(context.scratch) / "FORMAT"), opened
+        return self._store[1]
+
+    def close(self) -> None:
+        """Let go of the store."""
+        if self._store is not None:
+            self._store[1].close()
+        self._store = None
+
+
+_Stamp: TypeAlias = tuple[str, int, int] | None
+
+
+def _stamp(file: Folder) -> _Stamp:
+    """Tells a file apart from another one at its place; None if there is none."""
+    try:
+        state = file.stat()
+    except FileNotFoundError:
+        return None
+    return str(file), state.st_ino, state.st_mtime_ns
+
+
 def run_json(text: str) -> str:
-    """`{"job": ..., "context": ...}` -> JSON of the outcome."""
-    given = loads(text)
-    outcome = run(Job.model_validate(given["job"]), Context.model_validate(given["context"]))
-    return outcome.to_json()
+    """What a `Runner` does, for a single job."""
+    runner = Runner()
+    try:
+        return runner(text)
+    finally:
+        runner.close()
 
 
 def request(job: Job, context: Context) -> str:
-    """The text that `run_json` takes."""
+    """The text that a `Runner` takes."""
     return canonical({"job": job.model_dump(mode="json"), "context": context.model_dump(mode="json")})
 
 
-def run(job: Job, context: Context) -> Outcome:
-    """Run one rung. An experiment that dies (diverged, out of memory) gives `ok=False`; only our mistakes raise."""
+def run(job: Job, context: Context, *, dataset: Dataset | None = None, store: Store | None = None) -> Outcome:
+    """Run one rung. An experiment that dies (diverged, out of memory) gives `ok=False`; only our mistakes raise.
+
+    `dataset` and `store` are those that the context names, if the caller has them open.
+    """
     started = time.monotonic()
     before = torch.get_num_threads()
     torch.set_num_threads(context.threads)
+    # Looking for the libraries whose threads to limit takes 2 ms; gradients need those of torch alone.
+    limits = threadpool_limits(context.threads) if isinstance(job.recipe, Probe) else contextlib.nullcontext()
     try:
-        with threadpool_limits(context.threads), torch.random.fork_rng(devices=_cuda(context.device)):
-            outcome = _run(job, context, started)
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(limits)
+            stack.enter_context(torch.random.fork_rng(devices=_cuda(context.device)))
+            dataset = Dataset.open(context.dataset_folder) if dataset is None else dataset
+            store = stack.enter_context(Store.open(context.scratch, scratch=True)) if store is None else store
+            outcome = _run(job, context, started, dataset=dataset, store=store)
     except (Failed, fit.Diverged) as error:
         outcome = Outcome(ok=False, reason=str(error))
     finally:
@@ -127,26 +199,24 @@ class _Rung:
         self.rows.append(rows)
 
 
-def _run(job: Job, context: Context, started: float) -> Outcome:
-    dataset = Dataset.open(Folder(context.dataset_folder))
+def _run(job: Job, context: Context, started: float, *, dataset: Dataset, store: Store) -> Outcome:
     outputs = {feature.name: feature for feature in dataset.problem.outputs}
     deadline = None if context.seconds is None else started + context.seconds * (1 - FOR_ENDING)
-    with Store.open(context.scratch) as store:
-        batch = job.recipe.batch if isinstance(job.recipe, GradientRecipe) else 0
-        for attempt in range(2):
-            rung = _Rung(job, context, dataset, store, outputs, deadline, max(batch >> attempt, 1))
-            try:
-                for place, fold in enumerate(job.folds):
-                    (_probe if isinstance(job.recipe, Probe) else _gradient)(rung, place, fold)
-                return _outcome(rung)
-            except (MemoryError, RuntimeError) as error:
-                if not _out_of_memory(error):
-                    raise
-                reason = f"out of memory: {str(error).splitlines()[0][:200] if str(error) else 'no more to be had'}"
-            if context.device != "cpu":
-                torch.cuda.empty_cache()
-            if isinstance(job.recipe, Probe) or batch < 2:
-                break
+    batch = job.recipe.batch if isinstance(job.recipe, GradientRecipe) else 0
+    for attempt in range(2):
+        rung = _Rung(job, context, dataset, store, outputs, deadline, max(batch >> attempt, 1))
+        try:
+            for place, fold in enumerate(job.folds):
+                (_probe if isinstance(job.recipe, Probe) else _gradient)(rung, place, fold)
+            return _outcome(rung)
+        except (MemoryError, RuntimeError) as error:
+            if not _out_of_memory(error):
+                raise
+            reason = f"out of memory: {str(error).splitlines()[0][:200] if str(error) else 'no more to be had'}"
+        if context.device != "cpu":
+            torch.cuda.empty_cache()
+        if isinstance(job.recipe, Probe) or batch < 2:
+            break
     return Outcome(ok=False, reason=reason)
 
 
@@ -213,7 +283,9 @@ def _gradient(rung: _Rung, place: int, fold: int) -> None:
     steps = max(int(job.work / len(job.folds) / per_step), training.step + first)
     until = rung.until(place)
     # A forward pass is a third of a step; averaged weights have their norms measured anew before.
-    scored = len(validation_rows) + (min(NORM_ROWS, len(training_rows)) if job.rate[1] > 0 else 0)
+    affordable = int(NORM_SHARE * 3 * order.batch * (steps - training.step))
+    norm_rows = min(max(affordable, NORM_LEAST), NORM_ROWS, len(training_rows)) if job.rate[1] > 0 else 0
+    scored = len(validation_rows) + norm_rows
     plan = fit.Plan(
         steps=steps, rate=job.rate, first=first, deadline=until, scoring=scored / (3 * order.batch), seed=seed
     )
@@ -227,7 +299,7 @@ def _gradient(rung: _Rung, place: int, fold: int) -> None:
 
     with fit.averaged(training, use=job.rate[1] > 0) as module:
         if job.rate[1] > 0 and recipe.ema > 0:
-            some = sample(training_rows, size=NORM_ROWS, seed=seed + 1)
+            some = sample(training_rows, size=norm_rows, seed=seed + 1)
             refresh(module, (batch.inputs for batch in source.chunks(some, size=256)))
         predictions = fit.predict(
             module, source, validation_rows, size=evaluation_size(macs), precision=recipe.precision
