@@ -25,7 +25,7 @@ from typing import Any
 
 import numpy
 
-from prepare import curves, images, mixed, tables, texts
+from prepare import architectures, curves, images, mixed, tables, texts
 from prepare.packages import digest
 
 DEFAULT_CACHE = Path.home() / ".cache" / "polymath-bench"
@@ -42,10 +42,12 @@ IMAGES: dict[str, Builder] = {
 }
 TEXTS: dict[str, Builder] = {"spam": texts.spam, "sections": texts.sections, "tweets": texts.tweets}
 MIXED: dict[str, Builder] = {"garments": mixed.build}
-SEARCH: dict[str, Builder] = {"cells": architectures.cells, "graphs": architectures.graphs}
-SETS = {**TABLES, **IMAGES, **TEXTS, **MIXED, **SEARCH}
-FAMILIES = (("table", TABLES), ("image", IMAGES), ("text", TEXTS), ("mixed", MIXED), ("search", SEARCH))
-REPLAYS: dict[str, Builder] = {"lcdb": curves.lcdb}
+SETS = {**TABLES, **IMAGES, **TEXTS, **MIXED}
+REPLAYS: dict[str, Builder] = {
+    "lcdb": curves.lcdb,
+    "nas_cells": architectures.cells,
+    "nas_graphs": architectures.graphs,
+}
 """Experiments that others ran, to be looked up instead of run: name -> who writes its Parquet files."""
 
 
@@ -79,7 +81,7 @@ def prepare(name: str, *, cache: Path) -> dict[str, Any]:
         shutil.rmtree(old)
     (unfinished / "images").mkdir(parents=True)
     told = SETS[name](folder=unfinished, cache=cache)
-    if name in TABLES or name in TEXTS or name in SEARCH:
+    if name in TABLES or name in TEXTS:
         (unfinished / "images").rmdir()
     if name in MIXED:
         told |= {"targets": ["clarity", "price"], "kinds": ["category", "number"]}
@@ -126,7 +128,7 @@ def _record(name: str, entry: dict[str, Any], *, cache: Path) -> None:
 
 def _family(name: str) -> str:
     return next(
-        word for word, sets in FAMILIES if name in sets
+        word for word, sets in (("table", TABLES), ("image", IMAGES), ("text", TEXTS), ("mixed", MIXED)) if name in sets
     )
 
 
