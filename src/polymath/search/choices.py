@@ -82,6 +82,8 @@ class Offer(Spec):
     high: float = 0.0
     log: bool = False
     whole: bool = False
+    values: tuple[Any, ...] = ()
+    """What the options are, while a space is being passed through: who learns from other problems goes by these."""
 
     @property
     def is_open(self) -> bool:
@@ -184,7 +186,9 @@ class Recorder:
         for option in options:
             if not isinstance(option, PLAIN) or (isinstance(option, float) and not math.isfinite(option)):
                 as_json(option, name=name)
-        offer = Offer.model_construct(name=name, options=len(options), low=0.0, high=0.0, log=False, whole=False)
+        offer = Offer.model_construct(
+            name=name, options=len(options), low=0.0, high=0.0, log=False, whole=False, values=tuple(options)
+        )
         index = int(offer.clip(self._answer(offer)))
         self._choices.append(
             Choice.model_construct(
