@@ -13,6 +13,7 @@ from polymath.explain import write_report
 from polymath.explain.markup import EMPTY
 from polymath.explain.page import PARTS
 from polymath.problem import Dataset
+from polymath.search import Trace
 from polymath.spec import BadInput
 
 
@@ -108,6 +109,7 @@ def test_failures_name_their_reason(mixed, tmp_path):
     class Died:
         number, rung, label, generator, ok, score, work, seconds = 99, 0, "a net", "random", False, None, 1.0, 2.0
         outcome: ClassVar = {"reason": "Traceback ...\nloss is not a number at <step> 3"}
+        trace = Trace()
 
     write_report(task.store, task.record, tmp_path / "r.html", entries=[Died()], cache=cache)
     text = Reader((tmp_path / "r.html").read_text(encoding="utf-8")).text

@@ -13,7 +13,7 @@ from .material import Entry, Record
 if TYPE_CHECKING:
     from ..store import Store
 
-__all__ = ["Entry", "Record", "write_report"]
+__all__ = ["Entry", "Record", "write_picture", "write_report"]
 
 
 def write_report(
@@ -27,9 +27,23 @@ def write_report(
     from .material import gather
     from .page import page
 
-    target = Path(path)
+    return _write(Path(path), page(gather(store, record, entries, cache=cache)))
+
+
+def write_picture(store: Store, record: Record, path: str | Path, *, entries: Sequence[Entry]) -> Path:
+    """Writes the picture of a task's search as an SVG file: score over work by generator, and the best path.
+
+    Raises BadInput if the file cannot be written.
+    """
+    from .material import gather
+    from .search import picture
+
+    return _write(Path(path), picture(gather(store, record, entries, cache=None)))
+
+
+def _write(target: Path, content: str) -> Path:
+    """Whole or not at all."""
     draft = target.with_name(f".{target.name}.{os.getpid()}.draft")
-    content = page(gather(store, record, entries, cache=cache))
     try:
         draft.write_text(content, encoding="utf-8")
         draft.replace(target)

@@ -112,6 +112,13 @@ class Chart:
             children = (tag("title", titles[i]),) if i < len(titles) else ()
             self.parts.append(tag("circle", *children, cx=across, cy=up, r=radius, class_=f"dot {kind}"))
 
+    def cross(self, x: float, *, kind: str = "one", title: str = "") -> None:
+        """A cross on the lower edge: something that has no height."""
+        across, up = self.at((x, self.y[0]))
+        children = (tag("title", title),) if title else ()
+        ends = f"M{across - 3:g} {up - 7:g}l6 6m0-6l-6 6"
+        self.parts.append(tag("path", *children, d=ends, class_=f"cross {kind}"))
+
     def bars(self, bars: Iterable[tuple[float, float, float]], *, kind: str = "one") -> None:
         """Bars (from, to, height) that stand on the lower edge."""
         for begin, end, height in bars:

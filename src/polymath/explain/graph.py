@@ -4,28 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from ..model.path import INPUT, Gene, Path
-from .chart import drawing
-from .markup import Html, figure, join, more, number, section, table, tag, text
+from .flow import Box, draw
+from .markup import Html, figure, more, number, section, table, tag, text
 from .material import Material
 
 MOST_GENES = 30
 """Genes drawn one by one; beyond, members are boxes and open on request."""
 MEMBER = re.compile(r"e(\d+)(?:f(\d+))?\.")
 """How genes of an ensemble are named: experiment, fold."""
-BOX = (168.0, 42.0)
-GAP = (22.0, 34.0)
-
-
-@dataclass(frozen=True)
-class Box:
-    """One box of a drawing: its lines of words and the boxes that it takes."""
-
-    words: tuple[str, str]
-    sources: tuple[str, ...]
-    kind: str = ""
+LETTERS = 32
+"""That fit on a line of a box."""
 
 
 def path(material: Material) -> Html:
@@ -34,7 +24,7 @@ def path(material: Material) -> Html:
     groups = members(whole)
     folded = any(len(folds) > 2 for folds in groups.values())  # alike copies side by side say nothing
     many = bool(groups) and (folded or len(whole.genes) > MOST_GENES)
-    boxes = _member_boxes(material, groups) if many else _gene_boxes(whole)
+    boxes = _member_boxes(material, groups) if many else gene_boxes(whole)
     what = f"{len(whole.genes):,} genes"
     caption = f"{what}, read from top to bottom. " + (
         "Each box in the middle is one experiment with all its folds; their answers are combined below."
@@ -43,7 +33,7 @@ def path(material: Material) -> Html:
     )
     parts: list[object] = [_membership(material)]
     if len(boxes) <= 3 * MOST_GENES:
-        parts.append(figure(_draw(boxes, f"The final path: {what}"), caption, wide=True))
+        parts.append(figure(draw(boxes, f"The final path: {what}"), caption, wide=True))
     else:
         parts.append(tag("p", f"The path has {what}: too many to draw.", class_="soft"))
     if many:
@@ -84,22 +74,23 @@ def _inside(material: Material, member: int, folds: Mapping[str, Sequence[Gene]]
     title = f"Inside member {member}: {len(genes)} genes" + (
         f", the same in {len(folds)} folds" if len(folds) > 1 else ""
     )
-    return more(title, figure(_draw(_gene_boxes(one, last=False), title), "One fold, from top to bottom."))
+    return more(title, figure(draw(gene_boxes(one, last=False), title), "One fold, from top to bottom."))
 
 
-def _gene_boxes(whole: Path, *, last: bool = True) -> dict[str, Box]:
+def gene_boxes(whole: Path, *, last: bool = True) -> dict[str, Box]:
+    """A box for every gene, port and (with `last`) output of a path."""
     boxes = _ports(whole)
     ends = {name: output for output, name in whole.outputs.items()}
     for gene in whole.genes:
-        name = MEMBER.sub("", gene.name)
-        kind = str(getattr(gene.layer, "kind", "layer"))
-        sizes = _sizes(gene)
-        note = f"{text(name, 22)}{' · ' + sizes if sizes else ''}" if name != kind else sizes
-        boxes[gene.name] = Box((kind.replace("_", " "), text(note, 30)), gene.inputs)
+        boxes[gene.name] = Box((_kind(gene), *_settings(gene)), gene.inputs, title=_described(gene))
     if last:
         for name, output in ends.items():
-            boxes[f"out:{output}"] = Box((text(output, 22), ""), (name,), "out")
+            boxes[f"out:{output}"] = Box((text(output, 22),), (name,), "out")
     return boxes
+
+
+def _kind(gene: Gene) -> str:
+    return str(getattr(gene.layer, "kind", "layer")).replace("_", " ")
 
 
 def _member_boxes(material: Material, groups: Mapping[int, Mapping[str, Sequence[Gene]]]) -> dict[str, Box]:
@@ -116,9 +107,9 @@ def _member_boxes(material: Material, groups: Mapping[int, Mapping[str, Sequence
     for gene in whole.genes:
         if gene.name not in of_gene:
             sources = tuple(dict.fromkeys(of_gene.get(source, source) for source in gene.inputs))
-            boxes[gene.name] = Box((str(getattr(gene.layer, "kind", "layer")), text(_sizes(gene), 30)), sources)
+            boxes[gene.name] = Box((_kind(gene), *_settings(gene, 1)), sources, title=_described(gene))
     for output, name in whole.outputs.items():
-        boxes[f"out:{output}"] = Box((text(output, 22), ""), (of_gene.get(name, name),), "out")
+        boxes[f"out:{output}"] = Box((text(output, 22),), (of_gene.get(name, name),), "out")
     return boxes
 
 
@@ -126,59 +117,29 @@ def _ports(whole: Path) -> dict[str, Box]:
     return {INPUT + port: Box((text(port, 22), "input"), (), "port") for port in whole.ports}
 
 
-def _sizes(gene: Gene) -> str:
-    """The few settings of a layer that say how big it is."""
+def _settings(gene: Gene, lines: int = 2) -> tuple[str, ...]:
+    """The main settings of a layer, in two lines: its sizes, then what else was set to something."""
     given = gene.layer.model_dump(mode="json", exclude={"kind"})
-    shown = [
-        f"{name} {number(value)}"
-        for name, value in given.items()
-        if isinstance(value, (int, float)) and not isinstance(value, bool)
-    ]
-    return ", ".join(shown[:2])
+    sizes = {n: v for n, v in given.items() if isinstance(v, (int, float)) and not isinstance(v, bool) and v}
+    phrases = [f"{name.replace('_', ' ')} {number(value, 3)}" for name, value in sizes.items()]
+    for name, value in given.items():
+        if isinstance(value, str) and value != "none":
+            phrases.append(value if name in ("activation", "how", "cell", "combine") else f"{name} {value}")
+        elif value is True:
+            phrases.append(name.replace("_", " "))
+    shown: list[str] = []
+    for phrase in phrases:
+        if shown and len(shown[-1]) + len(phrase) + 2 <= LETTERS:
+            shown[-1] += f", {phrase}"
+        elif len(shown) < lines:
+            shown.append(text(phrase, LETTERS))
+        else:
+            break
+    return tuple(shown)
 
 
-def _draw(boxes: Mapping[str, Box], title: str) -> Html:
-    """Boxes in ranks by how far they are from the inputs, lines between them."""
-    rank: dict[str, int] = {}
-    for name, box in boxes.items():
-        rank[name] = max((rank[source] + 1 for source in box.sources if source in rank), default=0)
-    ranks: dict[int, list[str]] = {}
-    for name in boxes:
-        ranks.setdefault(rank[name], []).append(name)
-    widest = max(len(names) for names in ranks.values())
-    width = widest * BOX[0] + (widest + 1) * GAP[0]
-    places: dict[str, tuple[float, float]] = {}
-    for level, names in sorted(ranks.items()):
-        # Beside what they take: fewer lines cross.
-        names.sort(key=lambda name: _middle([places[s][0] for s in boxes[name].sources if s in places], width / 2))
-        start = (width - len(names) * BOX[0] - (len(names) - 1) * GAP[0]) / 2
-        for i, name in enumerate(names):
-            places[name] = (start + i * (BOX[0] + GAP[0]), 8 + level * (BOX[1] + GAP[1]))
-    parts = [
-        _edge(places[source], places[name]) for name, box in boxes.items() for source in box.sources if source in places
-    ]
-    parts += [_box(box, places[name]) for name, box in boxes.items()]
-    height = 16 + (max(ranks) + 1) * (BOX[1] + GAP[1]) - GAP[1]
-    return drawing(parts, width, height, title=title, least=min(0.75 * width, 1100), natural=True)
-
-
-def _middle(values: Sequence[float], otherwise: float) -> float:
-    return sum(values) / len(values) if values else otherwise
-
-
-def _edge(begin: tuple[float, float], end: tuple[float, float]) -> Html:
-    x1, y1 = begin[0] + BOX[0] / 2, begin[1] + BOX[1]
-    x2, y2 = end[0] + BOX[0] / 2, end[1]
-    bend = (y2 - y1) / 2
-    return tag("path", d=f"M{x1:g} {y1:g}C{x1:g} {y1 + bend:g} {x2:g} {y2 - bend:g} {x2:g} {y2:g}", class_="edge")
-
-
-def _box(box: Box, place: tuple[float, float]) -> Html:
-    x, y = place
-    middle = x + BOX[0] / 2
-    first = y + (BOX[1] / 2 - 2 if box.words[1] else BOX[1] / 2 + 4)
-    parts = [tag("rect", x=x, y=y, width=BOX[0], height=BOX[1], rx=9)]
-    parts.append(tag("text", box.words[0], x=middle, y=first, text_anchor="middle", class_="name"))
-    if box.words[1]:
-        parts.append(tag("text", box.words[1], x=middle, y=first + 15, text_anchor="middle", font_size=10.5))
-    return tag("g", join(parts), class_=f"gene {box.kind}".strip())
+def _described(gene: Gene) -> str:
+    """A layer with all its settings, for who points at it."""
+    given = gene.layer.model_dump(mode="json", exclude={"kind"})
+    settings = ", ".join(f"{name} {text(value, 40)}" for name, value in given.items())
+    return f"{MEMBER.sub('', gene.name)}: {_kind(gene)}" + (f" ({settings})" if settings else "")

@@ -75,6 +75,24 @@ class Record(Protocol):
     def evidence(self) -> str | None: ...
 
 
+class Choice(Protocol):
+    """One named choice behind an experiment."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def answer(self) -> float: ...
+    @property
+    def value(self) -> Any: ...
+
+
+class Trace(Protocol):
+    """The choices behind an experiment."""
+
+    @property
+    def choices(self) -> Sequence[Choice]: ...
+
+
 class Entry(Protocol):
     """One finished rung in the ledger."""
 
@@ -96,6 +114,8 @@ class Entry(Protocol):
     def seconds(self) -> float: ...
     @property
     def outcome(self) -> Mapping[str, Any]: ...
+    @property
+    def trace(self) -> Trace: ...
 
 
 @dataclass(frozen=True)
@@ -123,6 +143,14 @@ class Tried:
     failed: str
     """Why it died; empty if it did not."""
     curve: tuple[CurvePoint, ...]
+    when: float = 0.0
+    """Work of all experiments together when its last rung ended."""
+    complete: bool = True
+    """Trained to its end; not so if it was cut, or may still go on."""
+    path: Mapping[str, Any] | None = None
+    """What was trained (in its first fold); None where nothing came of it."""
+    choices: tuple[tuple[str, str], ...] = ()
+    """Name and answer of every choice behind it."""
 
 
 @dataclass(frozen=True)
@@ -156,6 +184,17 @@ class Material:
     def summary(self) -> Summary:
         return self.record.summary
 
+    @property
+    def best(self) -> Tried | None:
+        """The experiment with the best score, the earliest of equal ones."""
+        best: Tried | None = None
+        for one in self.experiments:
+            if one.score is None or one.failed:
+                continue
+            if best is None or best.score is None or self.better(one.score, best.score):
+                best = one
+        return best
+
     def better(self, one: float, other: float) -> bool:
         """Whether one shown score is better than another."""
         return one > other if self.summary.greater_is_better else one < other
@@ -181,8 +220,10 @@ def gather(store: Store, record: Record, entries: Sequence[Entry], *, cache: Pat
 def _experiments(record: Record, entries: Sequence[Entry], sign: float) -> tuple[Tried, ...]:
     weights = {int(member["number"]): float(member["weight"]) for member in record.members}
     rungs: dict[int, dict[int, Entry]] = {}
-    for entry in entries:
+    when: dict[int, float] = {}
+    for entry, total in zip(entries, _totals(entries), strict=True):
         rungs.setdefault(entry.number, {})[entry.rung] = entry  # a rung that was run again counts once
+        when[entry.number] = total
     result = []
     for number, found in sorted(rungs.items()):
         ordered = [found[rung] for rung in sorted(found)]
@@ -205,20 +246,37 @@ def _experiments(record: Record, entries: Sequence[Entry], sign: float) -> tuple
                     CurvePoint(float(p["work"]), p.get("loss"), None if p.get("score") is None else sign * p["score"])
                     for p in curve
                 ),
+                when=when[number],
+                complete=not last.outcome.get("checkpoint"),
+                path=(last.outcome.get("paths") or (None,))[0],
+                choices=tuple((c.name, _answer(c)) for c in last.trace.choices),
             )
         )
     return tuple(result)
 
 
-def _steps(entries: Sequence[Entry], sign: float) -> tuple[tuple[float, float, int], ...]:
+def _answer(choice: Choice) -> str:
+    """What was chosen, for people; ledgers of release 0.1.0 know options by their place alone."""
+    return f"{choice.answer:.6g}" if choice.value is None else str(choice.value)
+
+
+def _totals(entries: Sequence[Entry]) -> list[float]:
+    """Work of all experiments together after each rung."""
     done: dict[int, float] = {}
     total, result = 0.0, []
     for entry in entries:
         total += max(entry.work - done.get(entry.number, 0.0), 0.0)
         done[entry.number] = max(entry.work, done.get(entry.number, 0.0))
-        if entry.score is not None and entry.ok:
-            result.append((total, sign * entry.score, entry.number))
-    return tuple(result)
+        result.append(total)
+    return result
+
+
+def _steps(entries: Sequence[Entry], sign: float) -> tuple[tuple[float, float, int], ...]:
+    return tuple(
+        (total, sign * entry.score, entry.number)
+        for entry, total in zip(entries, _totals(entries), strict=True)
+        if entry.score is not None and entry.ok
+    )
 
 
 def _evidence(store: Store, record: Record) -> Evidence | None:

@@ -1,10 +1,49 @@
 """How a report looks: one style sheet, light and dark, for a desk, a phone and paper."""
 
-CSS = """
+COLOURS = """
 :root{color-scheme:light dark;--paper:#fbfaf7;--card:#fff;--ink:#1c1d21;--soft:#62646c;--rule:#e4e1d9;--fill:#f1efe9;
---one:#0f6e78;--two:#c8702a;--three:#6a55a8;--bad:#b3382c;--good:#2f7d4f;--muted:#b9b6ad}
+--one:#0f6e78;--two:#c8702a;--three:#6a55a8;--bad:#b3382c;--good:#2f7d4f;--muted:#b9b6ad;
+--arm0:#0f6e78;--arm1:#c8702a;--arm2:#6a55a8;--arm3:#3b6fc4;--arm4:#2f7d4f;--arm5:#c2478d;--arm6:#8a7a1f;
+--arm7:#7a5a43;--arm8:#8d8a83}
 @media (prefers-color-scheme:dark){:root{--paper:#131416;--card:#1a1c1f;--ink:#eae8e3;--soft:#9b9da4;--rule:#2c2f34;
---fill:#212428;--one:#56c2c8;--two:#e69a5b;--three:#a996e6;--bad:#ee7b6c;--good:#6cc394;--muted:#55585f}}
+--fill:#212428;--one:#56c2c8;--two:#e69a5b;--three:#a996e6;--bad:#ee7b6c;--good:#6cc394;--muted:#55585f;
+--arm0:#56c2c8;--arm1:#e69a5b;--arm2:#a996e6;--arm3:#82aef2;--arm4:#6cc394;--arm5:#ea86bd;
+--arm6:#cdbb55;--arm7:#bd9a80;--arm8:#7d8088}}
+"""
+"""Of the page, light and dark."""
+
+DRAWINGS = """
+svg{display:block;width:100%;height:auto;font:12px system-ui,-apple-system,"Segoe UI",Roboto,sans-serif}
+svg text{fill:var(--soft)}svg .label{fill:var(--soft);font-size:12px}svg .note,svg .name{fill:var(--ink)}
+svg .strong{fill:var(--ink);font-weight:600}
+.grid{stroke:var(--rule)}.axis{stroke:var(--muted)}.dash{stroke:var(--muted);stroke-dasharray:4 4}
+.line{fill:none;stroke-width:2;stroke-linejoin:round}
+.line.one{stroke:var(--one)}.line.two{stroke:var(--two)}.line.three{stroke:var(--three)}
+.line.muted{stroke:var(--muted);stroke-width:1.1;opacity:.75}.line.dash{stroke:var(--soft);stroke-width:1.2;
+stroke-dasharray:4 4}
+.dot.one,.bar.one{fill:var(--one)}.dot.two,.bar.two{fill:var(--two)}.dot.three,.bar.three{fill:var(--three)}
+.dot.muted,.bar.muted{fill:var(--muted)}.dot.faint{fill:var(--one);fill-opacity:.38}.bar.soft{fill:var(--one);
+fill-opacity:.3}
+.right{fill:var(--one)}.wrong{fill:var(--bad)}.none{fill:var(--fill)}svg .over-dark{fill:var(--card);font-weight:600}
+.gene rect{fill:var(--fill);stroke:var(--rule)}.gene.port rect{fill:none;stroke:var(--one)}
+.gene.out rect{fill:var(--one);stroke:none}
+svg .gene.out text{fill:var(--paper);font-weight:600}.edge{fill:none;stroke:var(--muted);stroke-width:1.3}
+.edge.skip{stroke:var(--two)}.point{fill:var(--muted)}
+.arm0{--arm:var(--arm0)}.arm1{--arm:var(--arm1)}.arm2{--arm:var(--arm2)}.arm3{--arm:var(--arm3)}.arm4{--arm:var(--arm4)}
+.arm5{--arm:var(--arm5)}.arm6{--arm:var(--arm6)}.arm7{--arm:var(--arm7)}.arm8{--arm:var(--arm8)}
+.arm-fixed{--arm:var(--soft)}
+.line[class*=arm]{stroke:var(--arm)}.dot[class*=arm]{fill:var(--arm);fill-opacity:.9}.dot.pale{fill-opacity:.3}
+.cross{fill:none;stroke:var(--arm);stroke-width:1.4}.swatch{display:inline-block;width:20px;height:3px;border-radius:2px;
+background:var(--arm);margin-right:8px;vertical-align:middle}.ground{fill:var(--paper)}
+"""
+"""How drawings look, on the page or as files of their own."""
+
+SVG_CSS = COLOURS + DRAWINGS.replace("width:100%;height:auto;", "")
+"""For a drawing that is a file."""
+
+CSS = (
+    COLOURS
+    + """
 *{box-sizing:border-box}
 html{-webkit-text-size-adjust:100%;scroll-behavior:smooth}
 body{margin:0;background:var(--paper);color:var(--ink);
@@ -39,21 +78,9 @@ figure{margin:0;background:var(--card);border:1px solid var(--rule);border-radiu
 min-width:0}
 figure.wide{grid-column:1/-1}
 figcaption{margin-top:8px;max-width:75ch}
-svg{display:block;width:100%;height:auto;font:12px system-ui,-apple-system,"Segoe UI",Roboto,sans-serif}
-svg text{fill:var(--soft)}svg .label{fill:var(--soft);font-size:12px}svg .note,svg .name{fill:var(--ink)}
-svg .strong{fill:var(--ink);font-weight:600}
-.grid{stroke:var(--rule)}.axis{stroke:var(--muted)}.dash{stroke:var(--muted);stroke-dasharray:4 4}
-.line{fill:none;stroke-width:2;stroke-linejoin:round}
-.line.one{stroke:var(--one)}.line.two{stroke:var(--two)}.line.three{stroke:var(--three)}
-.line.muted{stroke:var(--muted);stroke-width:1.1;opacity:.75}.line.dash{stroke:var(--soft);stroke-width:1.2;
-stroke-dasharray:4 4}
-.dot.one,.bar.one{fill:var(--one)}.dot.two,.bar.two{fill:var(--two)}.dot.three,.bar.three{fill:var(--three)}
-.dot.muted,.bar.muted{fill:var(--muted)}.dot.faint{fill:var(--one);fill-opacity:.38}.bar.soft{fill:var(--one);
-fill-opacity:.3}
-.right{fill:var(--one)}.wrong{fill:var(--bad)}.none{fill:var(--fill)}svg .over-dark{fill:var(--card);font-weight:600}
-.gene rect{fill:var(--fill);stroke:var(--rule)}.gene.port rect{fill:none;stroke:var(--one)}
-.gene.out rect{fill:var(--one);stroke:none}
-svg .gene.out text{fill:var(--paper);font-weight:600}.edge{fill:none;stroke:var(--muted);stroke-width:1.3}
+"""
+    + DRAWINGS
+    + """
 .ladder{display:grid;grid-template-columns:minmax(92px,max-content) 1fr max-content;gap:2px 18px;align-items:center;
 font-size:.9rem;font-variant-numeric:tabular-nums;padding:4px 4px 8px}
 .ladder .own{font-weight:650}.ladder .value{text-align:right}
@@ -104,3 +131,4 @@ footer{padding:34px 20px 60px;color:var(--soft);font-size:.85rem;overflow-wrap:a
 section{padding:30px 0 4px}figure{padding:12px 8px 8px}.facts>div{padding:12px 14px}}
 @media print{nav{display:none}section{break-inside:avoid-page}details{display:block}}
 """
+)

@@ -22,6 +22,7 @@ from .markup import (
     text,
 )
 from .material import Material, Tried
+from .search import best_path, over_work, useful_range
 
 MOST_LISTED = 25
 """Experiments listed at once."""
@@ -44,49 +45,16 @@ def tried(material: Material) -> Html:
         f"{len(material.experiments):,} experiments, {len(died):,} of which failed; together {duration(seconds)} "
         f"of computing and {number(summary.work)} work units (1 unit = 1 billion multiplications)."
     )
-    figures = tag("div", _over_work(material), *_curves(material), class_="figures")
+    figures = tag("div", over_work(material), *_curves(material), class_="figures")
     return section(
-        "tried", "What was tried, and what it cost", tag("p", said), figures, _leaderboard(material), _failures(died)
+        "tried",
+        "What was tried, and what it cost",
+        tag("p", said),
+        figures,
+        best_path(material),
+        _leaderboard(material),
+        _failures(died),
     )
-
-
-def _over_work(material: Material) -> Html | None:
-    steps = material.steps
-    if len(steps) < 2:
-        return None
-    best: list[tuple[float, float]] = []
-    for work, value, _ in steps:
-        if not best or material.better(value, best[-1][1]):
-            best.append((work, value))
-    best.append((steps[-1][0], best[-1][1]))
-    x = (max(steps[0][0], steps[-1][0] / 1e5, 1e-9), max(steps[-1][0], 1e-9))
-    name = metric_name(material.summary.metric)
-    chart = Chart(
-        x,
-        _useful_range(material, [value for _, value, _ in steps]),
-        x_label="work of all experiments together",
-        y_label=f"validation: {name}",
-        size=(980.0, 320.0),
-        log_x=x[1] / x[0] > 50,
-        percent=(False, material.summary.metric in SHARES),
-    )
-    labels = {one.number: one.label for one in material.experiments}
-    titles = [f"{labels.get(n, '')}: {score(material.summary.metric, value)}" for _, value, n in steps]
-    chart.dots([(work, value) for work, value, _ in steps], kind="muted", titles=titles)
-    chart.line(best, kind="two", stairs=True, title="best so far")
-    caption = (
-        "Every finished rung of every experiment, and the best so far (line). What lies beyond stands on the edge."
-    )
-    return figure(chart.svg(f"{name} over work"), caption, wide=True)
-
-
-def _useful_range(material: Material, values: Sequence[float]) -> tuple[float, float]:
-    """Range without hopeless experiments: from the best to a bit beyond the median of those better than a constant."""
-    sign = 1.0 if material.summary.greater_is_better else -1.0
-    signed = sorted(sign * value for value in values)
-    best, middle = signed[-1], signed[len(signed) // 2]
-    low = max(signed[0], best - 2.5 * (best - middle)) if best > middle else signed[0]
-    return spread([sign * low, sign * best])
 
 
 def _curves(material: Material) -> list[Html]:
@@ -107,7 +75,7 @@ def _curves(material: Material) -> list[Html]:
         work = [w for _, points in drawn for w, _ in points]
         values = [v for _, points in drawn for _, v in points]
         y = (
-            _useful_range(material, values)
+            useful_range(material, values)
             if series is scores
             else spread(sorted(values)[: max(2, int(0.97 * len(values)))])
         )
