@@ -43,7 +43,18 @@ EXAMPLES: dict[str, list[tuple[dict[str, object], tuple[Form, ...]]]] = {
         ({"combine": "labels"}, (NUMBERS,)),
     ],
     "flatten": [({}, (PICTURE,)), ({"side": 4}, (PICTURE,))],
+    "join": [
+        ({"how": how}, forms)
+        for how in ("concat", "add")
+        for forms in ((NUMBERS,), (vector(3), NUMBERS), (WORDS, tokens(7, width=3)), (WIDE, PICTURE, pixels(4, 6, 5)))
+    ],
     "linear": [({"width": 3}, (NUMBERS,)), ({"width": 3, "activation": "gelu", "dropout": 0.5}, (NUMBERS,))],
+    "local_pool": [({"how": how, "step": step}, (PICTURE,)) for how in ("max", "mean") for step in (1, 2)],
+    "map_block": [
+        ({"width": 8, "operation": operation, "step": step, "norm": norm}, (WIDE,))
+        for operation in ("convolution", "separable", "residual")
+        for step, norm in ((1, "batch"), (2, "layer"), (1, "none"))
+    ],
     "members": [
         ({"width": 3, "members": 4, "hidden": 8}, (NUMBERS,)),
         ({"width": 1, "members": 1, "blocks": 1}, (NUMBERS,)),
@@ -70,10 +81,19 @@ EXAMPLES: dict[str, list[tuple[dict[str, object], tuple[Form, ...]]]] = {
         ({"width": 16, "entry": "stride", "gate": "squeeze", "convolutions": 1}, (WIDE,)),
     ],
     "scale": [({"factor": 0.5}, (NUMBERS,))],
+    "tokens_block": [
+        ({"width": width, "operation": operation, "norm": norm, "dropout": 0.1}, (WORDS,))
+        for operation in ("convolution", "separable", "feed_forward")
+        for width, norm in ((8, "layer"), (6, "none"))
+    ],
     "transformer": [({"heads": 2, "depth": 1}, (WORDS,)), ({"heads": 1, "positions": "none", "depth": 1}, (WORDS,))],
     "trees": [
         ({"width": 2, "num_trees": 2, "num_nodes": 6, "depth": 1}, (ROW,)),
         ({"width": 2, "num_trees": 1, "num_nodes": 3, "depth": 1, "vector_leaves": True}, (NUMBERS,)),
+    ],
+    "vector_block": [
+        ({"width": 8, "norm": norm, "gated": gated, "dropout": 0.2}, (NUMBERS,))
+        for norm, gated in (("batch", False), ("layer", True), ("none", False))
     ],
     "whitening": [({"width": 8}, (PICTURE,)), ({"width": 400, "size": 5}, (pixels(2, 3, 4),))],
 }

@@ -18,7 +18,10 @@ from .depthwise_stage import DepthwiseStage
 from .embedding import Embedding
 from .ensemble import Ensemble
 from .flatten import Flatten
+from .join import Join
 from .linear import Linear
+from .local_pool import LocalPool
+from .map_block import MapBlock
 from .members import Members
 from .ngrams import Ngrams
 from .one_hot import OneHot
@@ -33,8 +36,10 @@ from .recurrent import Recurrent
 from .residual_mlp import ResidualMlp
 from .residual_stage import ResidualStage
 from .scale import Scale
+from .tokens_block import TokensBlock
 from .transformer import Transformer
 from .trees import Trees
+from .vector_block import VectorBlock
 from .whitening import Whitening
 
 LAYERS: tuple[type[Layer], ...] = (
@@ -47,7 +52,10 @@ LAYERS: tuple[type[Layer], ...] = (
     Embedding,
     Ensemble,
     Flatten,
+    Join,
     Linear,
+    LocalPool,
+    MapBlock,
     Members,
     Ngrams,
     OneHot,
@@ -62,8 +70,10 @@ LAYERS: tuple[type[Layer], ...] = (
     ResidualMlp,
     ResidualStage,
     Scale,
+    TokensBlock,
     Transformer,
     Trees,
+    VectorBlock,
     Whitening,
 )
 
