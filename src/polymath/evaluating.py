@@ -1,23 +1,19 @@
-"""Look at what was learned: scores on rows that hold the truth, and everything that was tried."""
+"""Look at what was learned: scores on rows that hold the truth."""
 
 from __future__ import annotations
 
 import os
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from .predicting import Predictor, TaskRecord
+from .predicting import Predictor
 from .problem import Problem
 from .problem.sources import Rows, read
 from .spec import BadInput, Json, plain
-from .store import Store
-
-if TYPE_CHECKING:
-    from .search import Entry
 
 PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
 
@@ -67,7 +63,8 @@ def evaluate(predictor: Predictor, data: Any) -> dict[str, Json]:
         known = feature.known(target)
         used[predicted.rows[known]] = True
         if known.any():
-            scores[feature.name] = feature.scores(predicted.raw[feature.name], target)
+            told = feature.calibrated(predicted.raw[feature.name], predictor.record.calibration.get(feature.name, {}))
+            scores[feature.name] = feature.scores(told, target)
     if not scores:
         raise BadInput("no row holds a known truth and usable inputs", file=rows.source, column=problem.outputs[0].name)
     shown: Any = next(iter(scores.values())) if len(problem.outputs) == 1 else scores
@@ -78,39 +75,3 @@ def evaluate(predictor: Predictor, data: Any) -> dict[str, Json]:
         "scores": plain(shown),
     }
     return result
-
-
-def entries(store: Store, record: TaskRecord) -> list[Entry]:
-    """Every finished rung that was made on the data of a task, oldest first."""
-    from .search import Ledger  # predicting comes through this file too, and loads no search
-
-    dataset = record.origin.get("dataset")
-    return [entry for entry in Ledger(store, record.name).entries() if entry.dataset == dataset]
-
-
-def leaderboard(store: Store, record: TaskRecord) -> list[dict[str, Json]]:
-    """One entry per experiment, best first, failures last."""
-    latest: dict[int, dict[str, Json]] = {}
-    weights = {member["number"]: member["weight"] for member in record.members}
-    seconds: dict[int, float] = {}
-    for entry in entries(store, record):
-        seconds[entry.number] = seconds.get(entry.number, 0.0) + entry.seconds
-        reason = str(entry.outcome.get("reason", "")).strip().splitlines()
-        latest[entry.number] = {
-            "experiment": entry.number,
-            "what": entry.label,
-            "generator": entry.generator,
-            "score": entry.score,
-            "rungs": entry.rung + 1,
-            "work": round(entry.work, 3),
-            "seconds": round(seconds[entry.number], 2),
-            "parameters": entry.outcome.get("parameters"),
-            "weight": weights.get(entry.number, 0.0),
-            "failed": "" if entry.ok else (reason[-1] if reason else "failed"),
-        }
-
-    def rank(row: dict[str, Json]) -> tuple[bool, float]:
-        score = row["score"]
-        return (bool(row["failed"]), -score if isinstance(score, (int, float)) else 0.0)
-
-    return sorted(latest.values(), key=rank)

@@ -105,7 +105,7 @@ class Task:
 
     def leaderboard(self) -> list[dict[str, Json]]:
         """Every experiment, best first: what it was, its validation score, work, seconds, and why it failed if so."""
-        from .evaluating import leaderboard
+        from .experiments import leaderboard
 
         return leaderboard(self.store, self.record)
 
@@ -114,7 +114,7 @@ class Task:
 
         `cache`: the folder of decoded data given to `learn`; mistakes are shown with their inputs if still there.
         """
-        from .evaluating import entries
+        from .experiments import entries
         from .explain import write_report
 
         return write_report(

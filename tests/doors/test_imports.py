@@ -27,10 +27,22 @@ DOORS: dict[str, set[str]] = {
     "explain": {"spec", "problem", "model", "store"},
     # These compose the rooms above; the first two stay light, for they run where nothing is trained.
     "predicting": {"spec", "problem", "model", "store", "engine"},
-    "evaluating": {"spec", "problem", "model", "store", "engine", "search", "predicting"},  # search: the ledger
+    "evaluating": {"spec", "problem", "model", "store", "engine", "predicting"},
     "learning": {*WHAT_IS_LEARNED_WITH, "predicting", "evaluating"},
+    "experiments": {"spec", "store", "engine", "search", "train", "predicting"},  # looks into the ledger
     # These are what a user touches: the classes, scikit-learn's form of them, the names, the command line.
-    "knowledge": {"spec", "problem", "search", "store", "predicting", "evaluating", "learning", "deploy", "explain"},
+    "knowledge": {
+        "spec",
+        "problem",
+        "search",
+        "store",
+        "predicting",
+        "evaluating",
+        "experiments",
+        "learning",
+        "deploy",
+        "explain",
+    },
     "estimators": {"spec", "problem", "store", "knowledge"},
     "polymath": {"spec", "knowledge", "estimators"},
     "app": {
@@ -41,6 +53,7 @@ DOORS: dict[str, set[str]] = {
         "knowledge",
         "predicting",
         "evaluating",
+        "experiments",
         "learning",
         "deploy",
         "explain",

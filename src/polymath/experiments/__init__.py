@@ -1,0 +1,25 @@
+"""Look into the ledger: list, filter and export what was tried for a task, and run an experiment again.
+
+Only reads the store; what it runs again goes into a folder that is thrown away.
+"""
+
+from .export import write
+from .listing import State, Tried, entries, leaderboard, pick, select, task_of, tried
+from .replay import Replayed, ReplayedRung, replay
+from .tensorboard import write_tensorboard
+
+__all__ = [
+    "Replayed",
+    "ReplayedRung",
+    "State",
+    "Tried",
+    "entries",
+    "leaderboard",
+    "pick",
+    "replay",
+    "select",
+    "task_of",
+    "tried",
+    "write",
+    "write_tensorboard",
+]
