@@ -9,10 +9,18 @@ from __future__ import annotations
 from functools import cache
 from importlib.metadata import entry_points
 
+from .bandit import Bandit
 from .base import Draw, Experience, Generator, News, Past
+from .optuna import Optuna
+from .portfolio import Portfolio
 from .random import Random
 
-GENERATORS: tuple[type[Generator], ...] = (Random,)
+GENERATORS: tuple[type[Generator], ...] = (
+    Random,
+    Portfolio,
+    Bandit,
+    Optuna,
+)
 
 
 @cache

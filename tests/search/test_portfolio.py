@@ -1,0 +1,118 @@
+"""The portfolio: what won before is proposed first, wherever it stands in the lists of the new problem."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pytest
+
+from polymath.search.choices import Choose, Sketch, as_traced, at_random, draw, first
+from polymath.search.generators import Experience, News, Past
+from polymath.search.generators.portfolio import Portfolio, likeness, replayed
+from polymath.testing import check_generator
+
+FRUITS = ["apple", "pear", "plum", "fig", "lime"]
+
+
+def orchard(options: list[str]) -> Any:
+    def space(choose: Choose) -> dict[str, Any]:
+        return {"fruit": choose("fruit", options), "tree": choose("tree", ["low", "high"]), "age": choose("age", 1, 30)}
+
+    return space
+
+
+def drawn(fruit: str, tree: str = "low", age: int = 15) -> Sketch:
+    answers = {"fruit": float(FRUITS.index(fruit)), "tree": float(tree == "high"), "age": float(age)}
+    return draw(orchard(FRUITS), lambda offer: answers[offer.name])
+
+
+def past(problem: str, likes: dict[str, float], **fingerprint: float) -> Past:
+    news = [
+        News(number, drawn(fruit, tree).trace, likes.get(fruit, 0.0) + 0.1 * (tree == "high"), 1.0)
+        for number, (fruit, tree) in enumerate((fruit, tree) for fruit in FRUITS for tree in ("low", "high"))
+    ]
+    return Past(problem, fingerprint, tuple(news))
+
+
+def proposed(portfolio: Portfolio, count: int) -> list[str]:
+    found = []
+    for number in range(count):
+        sketch = portfolio.propose(number)
+        portfolio.begin(number, sketch)
+        found.append(f"{sketch.built['fruit']} {sketch.built['tree']}")
+    return found
+
+
+def test_contract() -> None:
+    check_generator(Portfolio)
+
+
+def test_it_covers_the_earlier_problems() -> None:
+    problems = (past("a", {"fig": 1.0}), past("b", {"fig": 0.9, "pear": 1.0}), past("c", {"lime": 1.0}))
+    portfolio = Portfolio(lambda a: draw(orchard(FRUITS), a), seed=0, experience=Experience(past=problems))
+    assert proposed(portfolio, 3) == ["fig high", "lime high", "pear high"]
+
+
+def test_likeness_decides_between_problems() -> None:
+    problems = (past("a", {"fig": 1.0}, rows=2.0), past("b", {"pear": 1.0}, rows=5.0))
+    for rows, winner in ((2.1, "fig high"), (4.9, "pear high")):
+        experience = Experience({"rows": rows}, problems)
+        assert proposed(Portfolio(lambda a: draw(orchard(FRUITS), a), seed=0, experience=experience), 1) == [winner]
+
+
+def test_results_switch_a_misleading_problem_off() -> None:
+    problems = (past("a", {"fig": 1.0, "plum": 0.9}, rows=2.0), past("b", {"pear": 1.0, "lime": 0.9}, rows=9.0))
+    experience = Experience({"rows": 2.0}, problems)
+    blind, portfolio = (Portfolio(partial(draw, orchard(FRUITS)), seed=0, experience=experience) for _ in range(2))
+    here = past("here", {"pear": 1.0, "lime": 0.9, "fig": -1.0, "plum": -0.9})
+    for news in here.news:
+        if "apple" in news.trace.choices[0].token or news.trace.choices[1].answer == 0:
+            portfolio.observe(news)
+    assert proposed(blind, 1) == ["fig high"], "the fingerprint says so"
+    assert proposed(portfolio, 1) == ["pear high"], "the results say so"
+
+
+def test_options_are_found_by_what_they_are() -> None:
+    trace = drawn("plum", "high", 7).trace
+    for options in (["fig", "plum"], ["plum", "fig", "apple"], FRUITS):
+        again = replayed(partial(draw, orchard(options)), trace)
+        assert again.built == {"fruit": "plum", "tree": "high", "age": 7}
+    assert replayed(lambda answer: draw(orchard(["fig", "lime"]), answer), trace).built["fruit"] == "fig"
+
+
+def test_without_a_past_it_begins_with_the_default() -> None:
+    portfolio = Portfolio(lambda a: draw(orchard(FRUITS), a), seed=0)
+    assert portfolio.propose(0).trace == draw(orchard(FRUITS), first).trace
+    best = drawn("lime", "low", 3)
+    portfolio.observe(News(0, best.trace, 1.0, 1.0))
+    child = portfolio.propose(1)
+    changed = [a.name for a, b in zip(child.trace.choices, best.trace.choices, strict=True) if a.answer != b.answer]
+    assert len(changed) == 1, "a mutation of the best so far"
+
+
+def test_likeness() -> None:
+    others = [{"rows": 2.0, "side": 1.0}, {"rows": 4.0, "side": 1.0}, {"other": 1.0}]
+    found = likeness({"rows": 2.0, "side": 1.0}, others)
+    assert found[0] == 1.0
+    assert 0 < found[1] < 1
+    assert found[2] == pytest.approx(found[:2].mean()), "nothing in common: neither near nor far"
+    assert likeness({}, [{}, {"rows": 1.0}]).tolist() == [1.0, 1.0]
+    assert likeness({"rows": 1.0}, []).shape == (0,)
+
+
+def test_many_and_failed_experiments_of_the_past_are_fine() -> None:
+    generator = np.random.default_rng(0)
+    news = []
+    for number in range(1000):
+        sketch = draw(orchard(FRUITS), at_random(generator))
+        score = -np.inf if sketch.built["fruit"] == "fig" else -abs(sketch.built["age"] - 4.0)
+        news.append(News(number, sketch.trace, score, 1.0))
+    experience = Experience(past=(Past("a", {}, tuple(news)), Past("none", {}, ())))
+    portfolio = Portfolio(lambda a: draw(orchard(FRUITS), a), seed=0, experience=experience)
+    for number in range(8):
+        sketch = portfolio.propose(number)
+        portfolio.begin(number, sketch)
+        assert sketch.built["age"] == 4
+        assert draw(orchard(FRUITS), as_traced(sketch.trace)).trace == sketch.trace
