@@ -13,7 +13,6 @@ person would take who knew nothing more.
 from __future__ import annotations
 
 import math
-import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -21,10 +20,9 @@ from typing import Any, Literal, Protocol, overload
 
 import numpy as np
 
+from ..engine import JobFailed
 from ..spec import BadInput, Spec, canonical, sha256
 
-TRACEBACK_LINES = 20
-"""Of a builder that raised, kept in the ledger."""
 PLAIN = (str, int, float, bool, type(None))
 
 
@@ -285,9 +283,8 @@ def draw(space: Space, answer: Answer, *, measure: Callable[[Any], Mapping[str, 
         built = space(recorder)
     except SpaceMistake:
         raise
-    except Exception:  # the user's own builder: recorded as a failed experiment
-        lines = traceback.format_exc(limit=-TRACEBACK_LINES).splitlines()
-        return Sketch(recorder.trace, error="\n".join(lines[-TRACEBACK_LINES:]))
+    except Exception as error:  # the user's own builder: recorded as a failed experiment
+        return Sketch(recorder.trace, error=JobFailed.of(error).traceback)
     return Sketch(recorder.trace, built, measure=measure)
 
 

@@ -15,15 +15,14 @@ from __future__ import annotations
 import inspect
 import math
 import time
-import traceback
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from numbers import Real
 from typing import TYPE_CHECKING, Any
 
-from ..engine import Threads
+from ..engine import JobFailed, Threads
 from ..spec import BadInput, canonical, loads, printable, seconds, sha256
-from .choices import TRACEBACK_LINES, Answer, Sketch, Space, Trace, draw
+from .choices import Answer, Sketch, Space, Trace, draw
 from .cutters import Cutter, Standing, cutters
 from .generators import Experience, generators
 from .ledger import Ledger
@@ -188,8 +187,8 @@ class _FunctionPlan:
             score, complete = self._score(number, rung)
             outcome |= {"ok": True, "score": _checked(score), "complete": complete}
         except Exception as error:  # the user's own function: a failed experiment
-            lines = traceback.format_exc(limit=-TRACEBACK_LINES).splitlines()
-            outcome |= {"reason": f"{type(error).__name__}: {error}", "traceback": "\n".join(lines[-TRACEBACK_LINES:])}
+            failed = JobFailed.of(error)
+            outcome |= {"reason": str(failed), "traceback": failed.traceback}
         return canonical({**outcome, "seconds": round(time.monotonic() - begin, 6)})
 
     def _score(self, number: int, rung: int) -> tuple[Any, bool]:

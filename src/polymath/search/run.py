@@ -15,7 +15,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from ..engine import Engine, WorkerDied
+from ..engine import Engine, JobFailed, WorkerDied
 from ..spec import BadInput, canonical, loads
 from .choices import Answer, Sketch, Trace, as_traced
 from .generators.base import Generator, News
@@ -379,13 +379,15 @@ class _Loop:
 
     def _outcome(self, running: _Running) -> Mapping[str, Any] | None:
         """The job's outcome; a failure as an outcome too; None when the job should be tried again."""
+        told: dict[str, Any]
         try:
             outcome: dict[str, Any] = loads(running.future.result())
             return outcome
         except WorkerDied as error:
             if running.tries < MAX_TRIES and self.clock.seconds_left > 0:
                 return None
-            reason = str(error)
+            told = {"reason": str(error), "died": True}
         except RuntimeError as error:
-            reason = str(error)
-        return {"ok": False, "reason": reason, "seconds": time.monotonic() - running.begin, "work": running.order.work}
+            failed = error if isinstance(error, JobFailed) else JobFailed.of(error)
+            told = {"reason": str(failed), "traceback": failed.traceback}
+        return {"ok": False, **told, "seconds": time.monotonic() - running.begin, "work": running.order.work}
