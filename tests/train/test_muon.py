@@ -30,9 +30,9 @@ def step(module: nn.Module, optimizer: torch.optim.Optimizer, seed: int) -> floa
 
 
 def test_orthogonal_brings_singular_values_near_one_and_keeps_directions() -> None:
-    matrix = torch.randn(12, 40, generator=torch.Generator().manual_seed(0))
-    for given in (matrix, matrix.T):
-        turned = orthogonal(given)
+    matrices = torch.randn(2, 12, 40, generator=torch.Generator().manual_seed(0))
+    wide, tall = orthogonal(matrices), orthogonal(matrices.mT)
+    for given, turned in zip((*matrices, *matrices.mT), (*wide, *tall), strict=True):
         assert turned.shape == given.shape
         values = torch.linalg.svdvals(turned)
         assert values.min() > 0.3 and values.max() < 1.4

@@ -19,6 +19,8 @@ SHARE = 0.02
 POLYNOMIAL = (3.4445, -4.7750, 2.0315)
 """Odd polynomial whose iterates bring singular values near 1; three of them are enough for a direction."""
 ITERATIONS = 3
+SMALL = 64
+"""Rows up to which products in float32 are as fast as in bfloat16."""
 
 
 def is_filter(parameter: nn.Parameter) -> bool:
@@ -49,45 +51,97 @@ class Muon(torch.optim.Optimizer):
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
         assert closure is None, "the training loop computes gradients itself"
         for group in self.param_groups:
-            for parameter in group["params"]:
-                if parameter.grad is not None:
-                    (self._turn if group["kind"] == "filters" else self._adam)(parameter, parameter.grad, group)
+            learning: list[Tensor] = [parameter for parameter in group["params"] if parameter.grad is not None]
+            if learning:
+                (self._turn if group["kind"] == "filters" else self._adam)(learning, group)
 
-    def _turn(self, parameter: Tensor, gradient: Tensor, group: dict[str, Any]) -> None:
-        state = self.state[parameter]
-        if not state:
-            state["momentum_buffer"] = torch.zeros_like(parameter)
-        average = state["momentum_buffer"].mul_(group["momentum"]).add_(gradient)
-        direction = gradient.add(average, alpha=group["momentum"])  # Nesterov
-        turned = orthogonal(direction.flatten(1)).view(direction.shape)
+    def _turn(self, filters: list[Tensor], group: dict[str, Any]) -> None:
+        gradients = [_gradient(parameter) for parameter in filters]
+        averages = [self._moment(parameter, "momentum_buffer") for parameter in filters]
+        torch._foreach_mul_(averages, group["momentum"])
+        torch._foreach_add_(averages, gradients)
+        directions = list(torch._foreach_add(gradients, averages, alpha=group["momentum"]))  # Nesterov
+        shapes: dict[torch.Size, list[int]] = {}
+        for place, parameter in enumerate(filters):
+            shapes.setdefault(parameter.shape, []).append(place)
+        for shape, places in shapes.items():
+            turned = orthogonal(torch.stack([directions[place].flatten(1) for place in places]))
+            for place, direction in zip(places, turned, strict=True):
+                directions[place] = direction.view(shape)
         # Norm 1 per filter: followed by a norm layer, the size of a filter means nothing.
-        parameter.mul_(len(parameter) ** 0.5 / parameter.norm().clamp_min(1e-7)).add_(turned, alpha=-group["lr"])
+        norms = torch.stack(torch._foreach_norm(filters)).clamp_min(1e-7).tolist()
+        torch._foreach_mul_(filters, [len(f) ** 0.5 / norm for f, norm in zip(filters, norms, strict=True)])
+        torch._foreach_add_(filters, directions, alpha=-group["lr"])
 
-    def _adam(self, parameter: Tensor, gradient: Tensor, group: dict[str, Any]) -> None:
+    def _adam(self, parameters: list[Tensor], group: dict[str, Any]) -> None:
+        for parameter in parameters:
+            self.state[parameter].setdefault("step", torch.zeros((), device=parameter.device))
+        steps = [self.state[parameter]["step"] for parameter in parameters]
+        torch._foreach_add_(steps, 1)
+        torch._fused_adamw_(
+            parameters,
+            [_gradient(parameter) for parameter in parameters],
+            [self._moment(parameter, "exp_avg") for parameter in parameters],
+            [self._moment(parameter, "exp_avg_sq") for parameter in parameters],
+            [],
+            steps,
+            lr=SHARE * group["lr"],
+            beta1=0.9,
+            beta2=0.99,
+            weight_decay=group["weight_decay"],
+            eps=1e-8,
+            amsgrad=False,
+            maximize=False,
+        )
+
+    def _moment(self, parameter: Tensor, name: str) -> Tensor:
+        """A moment of this parameter, zero at first."""
         state = self.state[parameter]
-        if not state:
-            state["step"] = torch.zeros(())
-            state["exp_avg"], state["exp_avg_sq"] = torch.zeros_like(parameter), torch.zeros_like(parameter)
-        state["step"] += 1
-        step, rate = int(state["step"]), SHARE * group["lr"]
-        mean = state["exp_avg"].lerp_(gradient, 0.1)
-        square = state["exp_avg_sq"].lerp_(gradient.square(), 0.01)
-        parameter.mul_(1 - rate * group["weight_decay"])
-        parameter.addcdiv_(mean, (square / (1 - 0.99**step)).sqrt_().add_(1e-8), value=-rate / (1 - 0.9**step))
+        if name not in state:
+            state[name] = torch.zeros_like(parameter)
+        moment: Tensor = state[name]
+        return moment
 
 
-def orthogonal(matrix: Tensor) -> Tensor:
-    """The matrix with its singular values brought near 1 (Newton-Schulz), in bfloat16 where the processor has it."""
-    a, b, c = POLYNOMIAL
-    x = matrix.to(torch.bfloat16 if has_bfloat16(matrix.device) else torch.float32)
-    x = x / (x.norm() + 1e-7)
-    tall = x.shape[0] > x.shape[1]
-    x = x.T if tall else x
-    for _ in range(ITERATIONS):
-        gram = x @ x.T
-        x = a * x + (b * gram + c * gram @ gram) @ x
-    result: Tensor = (x.T if tall else x).to(matrix.dtype)
+def _gradient(parameter: Tensor) -> Tensor:
+    assert parameter.grad is not None
+    return parameter.grad
+
+
+def orthogonal(matrices_NRC: Tensor) -> Tensor:
+    """Matrices of R rows and C columns with their singular values brought near 1 (Newton-Schulz)."""
+    x = matrices_NRC.float()
+    x = x / (torch.linalg.matrix_norm(x, keepdim=True) + 1e-7)
+    tall = x.shape[1] > x.shape[2]
+    x = x.mT if tall else x
+    large = x.shape[1] > SMALL and has_bfloat16(x.device)
+    x = _iterated(x.to(torch.bfloat16)) if large else _factor(x @ x.mT) @ x
+    result: Tensor = (x.mT if tall else x).to(matrices_NRC.dtype)
     return result
+
+
+def _iterated(x_NRC: Tensor) -> Tensor:
+    a, b, c = POLYNOMIAL
+    for _ in range(ITERATIONS):
+        gram = x_NRC @ x_NRC.mT
+        x_NRC = a * x_NRC + (b * gram + c * gram @ gram) @ x_NRC
+    return x_NRC
+
+
+def _factor(gram_NRR: Tensor) -> Tensor:
+    """What `_iterated` multiplies x with from the left, from x xT alone: it commutes with every factor.
+
+    Two products with x instead of six: 1.6 to 2.7 times as fast for up to 64 rows.
+    """
+    a, b, c = POLYNOMIAL
+    unit = torch.eye(gram_NRR.shape[1], device=gram_NRR.device)
+    whole = unit
+    for turn in range(ITERATIONS):
+        factor = torch.baddbmm(a * unit + b * gram_NRR, gram_NRR, gram_NRR, alpha=c)
+        whole = factor @ whole if turn else factor
+        if turn + 1 < ITERATIONS:
+            gram_NRR = gram_NRR @ (factor @ factor)
+    return whole
 
 
 def has_bfloat16(device: torch.device) -> bool:
