@@ -1,14 +1,20 @@
-"""Layers, one file each. Adding one = a new file + its line in `LAYERS`; from another package = an entry point."""
+"""Layers, one file each. Adding one = a new file + its line in `LAYERS`.
+
+Without an edit here: the entry point `polymath.layers` of an installed package, or for one run
+`bring(["package.module:Class"])`, which is what `polymath learn --layer` and `learn(layers=)` do.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache
+from importlib import import_module
 from importlib.metadata import entry_points
+from inspect import isabstract
 from typing import Any
 
-from ...spec import printable
-from .base import Layer
+from ...spec import BadInput
+from .base import KeepsForm, Layer
 from .columns import Columns
 from .concat import Concat
 from .constant import Constant
@@ -80,11 +86,11 @@ LAYERS: tuple[type[Layer], ...] = (
 
 @cache
 def vocabulary() -> dict[str, type[Layer]]:
-    """Kind -> layer class: the list above and the entry points `polymath.layers` of installed packages."""
-    found = {layer.model_fields["kind"].default: layer for layer in LAYERS}
+    """Kind -> layer class: the list above, entry points `polymath.layers` of installed packages, what was brought."""
+    found = {kind_of(layer): layer for layer in LAYERS}
     for point in entry_points(group="polymath.layers"):
         layer = point.load()
-        kind = layer.model_fields["kind"].default
+        kind = kind_of(layer)
         if kind in found:
             raise ValueError(
                 f"{point.value} brings a layer of kind {kind!r}, which is taken; its package must rename it"
@@ -93,12 +99,55 @@ def vocabulary() -> dict[str, type[Layer]]:
     return found
 
 
+def kind_of(layer: type[Layer]) -> str:
+    """The word by which descriptions name a layer class."""
+    return str(layer.model_fields["kind"].default)
+
+
+def bring(names: Iterable[str]) -> tuple[str, ...]:
+    """Makes layers of a user's own modules, each `package.module:ClassName`, known to this process; gives their kinds.
+
+    Importing a module runs it: names come from the command line or from a call, never from anything stored.
+    Raises BadInput for what is no such layer, and for a kind that another layer has.
+    """
+    return tuple(_bring(name) for name in names)
+
+
+def _bring(name: str) -> str:
+    module, colon, attribute = name.partition(":")
+    if not colon or not module or not attribute:
+        raise BadInput("is not MODULE:CLASS", value=name, remedy="Name a layer as package.module:ClassName.")
+    try:
+        layer = getattr(import_module(module), attribute, None)
+    except (ImportError, SyntaxError, ValueError) as error:
+        raise BadInput(
+            f"the module of this layer cannot be imported ({error})",
+            value=name,
+            remedy="Run from the folder that holds it, or install its package.",
+        ) from error
+    if not isinstance(layer, type) or not issubclass(layer, Layer) or isabstract(layer):
+        raise BadInput(
+            f"module {module} has no layer of that name", value=name, remedy="Give a class that derives from Layer."
+        )
+    if "kind" not in layer.model_fields or not isinstance(layer.model_fields["kind"].default, str):
+        raise BadInput("this layer has no kind", value=name, remedy='Add the line kind: Literal["word"] = "word".')
+    kind = kind_of(layer)
+    if vocabulary().setdefault(kind, layer) is not layer:
+        raise BadInput(f"brings a layer of kind {kind!r}, which is taken", value=name, remedy="Rename its kind.")
+    return kind
+
+
 def parse_layer(description: Mapping[str, Any]) -> Layer:
-    """A layer from its JSON description. Raises ValueError for a kind that is not in the vocabulary."""
+    """A layer from its JSON description. Raises BadInput for a kind that is not in the vocabulary."""
     kind = description.get("kind")
     if not isinstance(kind, str) or kind not in vocabulary():
-        raise ValueError(f"unknown layer kind {printable(repr(kind))}; known: {', '.join(sorted(vocabulary()))}")
+        raise BadInput(
+            "unknown layer kind",
+            value=kind,
+            remedy="If it is a layer of your own, name its class (--layer package.module:ClassName, in Python "
+            "layers=), or install the package that brings it.",
+        )
     return vocabulary()[kind].model_validate(dict(description))
 
 
-__all__ = ["LAYERS", "Layer", "parse_layer", "vocabulary"]
+__all__ = ["LAYERS", "KeepsForm", "Layer", "bring", "kind_of", "parse_layer", "vocabulary"]

@@ -60,6 +60,21 @@ class Layer(Spec):
         return inputs
 
 
+class KeepsForm(Layer):
+    """A layer that gives the form it takes: what a layer of one's own derives from, so that any place suits it.
+
+    Subclasses set `kind` and `takes` and write `build`; `work` where it is not small. Tokens are vectors, never ids.
+    """
+
+    takes: ClassVar[Kind] = "vector"
+
+    def form(self, *inputs: Form) -> Form:
+        (given,) = self.take(inputs, self.takes)
+        if given.vocabulary:
+            raise ValueError(f"{type(self).model_fields['kind'].default} takes tokens that are vectors, got {given}")
+        return given.replace(categories=())
+
+
 def activation(name: Activation) -> nn.Module:
     """The module of an activation."""
     modules: dict[Activation, type[nn.Module]] = {

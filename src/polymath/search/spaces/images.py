@@ -5,6 +5,8 @@ Defaults were measured on Fashion-MNIST and CIFAR-10 with 30 to 60 seconds of on
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from ...model.layers import Layer
@@ -18,35 +20,44 @@ from ...model.path import INPUT, Gene
 from ...problem.form import Form
 from ...train.recipe import Augmentation, GradientRecipe
 from ..choices import Choose
+from . import free
+from .pieces import Chain, around, between, narrow, own_layer
+
+FAMILIES = ("residual", "depthwise", "free")
+MOST_LAYERS = 8
 
 
-def encoder(choose: Choose, port: str, form: Form, *, prefix: str) -> tuple[list[Gene], str]:
+def encoder(
+    choose: Choose, port: str, form: Form, *, prefix: str, scale: float = 1.0, layers: Sequence[str] = ()
+) -> tuple[list[Gene], str]:
     """Genes that turn the images of a port into one vector each, and the name of the gene that gives it.
 
     The first options are a residual net for images of 28 to 32 pixels that trains in minutes on two CPU cores; larger
     images are first brought to that size by steps of 2, so that the cost does not grow with the area.
+    `scale`, `layers`: see `rows.problem_space`.
     """
-    family = choose(f"{prefix}.family", ["residual", "depthwise"])
-    width = choose(f"{prefix}.width", [32, 16, 24, 48, 64])
-    genes = [Gene(name=f"{prefix}.pixels", layer=Pixels(), inputs=(f"{INPUT}{port}",))]
-
-    def add(name: str, layer: Layer) -> None:
-        genes.append(Gene(name=f"{prefix}.{name}", layer=layer, inputs=(genes[-1].name,)))
-
+    chain = Chain({f"{INPUT}{port}": form})
+    family = choose(f"{prefix}.family", FAMILIES)
+    width = narrow(choose(f"{prefix}.width", [32, 16, 24, 48, 64]), scale)
+    chain.add(f"{prefix}.pixels", Pixels())
     side = max(form.size)
     if side <= 48 and choose(f"{prefix}.stem", ["whitening", "convolution"]) == "whitening":
-        add("stem", Whitening(width=24))
+        chain.add(f"{prefix}.stem", Whitening(width=24))
     else:
-        add("stem", Convolution(width=min(width, 32), step=2 if side > 48 else 1))
+        chain.add(f"{prefix}.stem", Convolution(width=min(width, 32), step=2 if side > 48 else 1))
     while side > 96:
-        add(f"shrink{side}", Convolution(width=width, step=2))
+        chain.add(f"{prefix}.shrink{side}", Convolution(width=width, step=2))
         side = (side + 1) // 2
-    growth = choose(f"{prefix}.growth", [2.0, 1.5])
-    for i in range(choose(f"{prefix}.stages", [2, 3] if side < 20 else [3, 2, 4])):
-        wide = 8 * max(1, round(width * growth**i / 8))
-        add(f"stage{i}", _stage(choose, family, wide, name=f"{prefix}.stage{i}"))
-    add("pool", PoolMap(how=choose(f"{prefix}.pool", ["max", "mean", "mean_max", "attention"])))
-    return genes, genes[-1].name
+    if family == "free":
+        free.grow(choose, chain, free.map_block(scale), prefix=prefix, most=MOST_LAYERS, layers=layers)
+    else:
+        growth = choose(f"{prefix}.growth", [2.0, 1.5])
+        for i in range(choose(f"{prefix}.stages", [2, 3] if side < 20 else [3, 2, 4])):
+            wide = 8 * max(1, round(width * growth**i / 8))
+            chain.add(f"{prefix}.stage{i}", _stage(choose, family, wide, name=f"{prefix}.stage{i}"))
+            own_layer(choose, chain, f"{prefix}.stage{i}", layers)
+    chain.add(f"{prefix}.pool", PoolMap(how=choose(f"{prefix}.pool", ["max", "mean", "mean_max", "attention"])))
+    return chain.genes, chain.last
 
 
 def _stage(choose: Choose, family: str, width: int, *, name: str) -> Layer:
@@ -73,15 +84,17 @@ def image_recipe(choose: Choose, form: Form, *, rows: int, mirrored: bool = Fals
         mixup=choose("recipe.mixup", [0.0, 0.2]),
     )
     rule = choose("recipe.rule", ["muon", "adamw", "sgd"])
-    rates = {"muon": [0.12, 0.06, 0.24], "adamw": [4e-3, 2e-3, 1e-3], "sgd": [0.2, 0.1, 0.4]}
-    decays = {"muon": [1e-2, 1e-1], "adamw": [5e-2, 1e-2], "sgd": [5e-4, 2e-3]}
+    rate = {"muon": 0.12, "adamw": 4e-3, "sgd": 0.2}[rule]
+    decay = {"muon": 1e-2, "adamw": 5e-2, "sgd": 5e-4}[rule]
     return GradientRecipe(
         rule=rule,
-        learning_rate=choose(f"recipe.{rule}.learning_rate", rates[rule]),
-        momentum=0.6 if rule == "muon" else 0.9,
-        weight_decay=choose(f"recipe.{rule}.weight_decay", decays[rule]),
+        learning_rate=around(choose, f"recipe.{rule}.learning_rate", rate, factor=4),
+        momentum=between(choose, "recipe.muon.momentum", 0.3, 0.9) if rule == "muon" else 0.9,
+        weight_decay=around(choose, f"recipe.{rule}.weight_decay", decay, factor=10),
         batch=choose("recipe.batch", [batch, 2 * batch, batch // 2]),
-        smoothing=choose("recipe.smoothing", [0.1, 0.0, 0.2]),
+        smoothing=between(choose, "recipe.smoothing", 0.0, 0.2),
+        warmup=around(choose, "recipe.warmup", 0.1, factor=5),
+        ema=around(choose, "recipe.ema", 0.1, factor=5),
         augmentation=augmentation,
         precision="bfloat16",
     )

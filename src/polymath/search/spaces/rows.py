@@ -2,55 +2,88 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import lru_cache
 
 from ...model.layers.concat import Concat
 from ...model.path import Gene, Path
 from ...problem.form import Form, Kind
 from ...problem.problem import ROW, Problem
 from ...train.recipe import Augmentation, GradientRecipe
-from ..choices import Choose
+from ..choices import Choose, Recorder, first
 from . import images, tables, texts
+from .pieces import around, between, bounded
 
 Encoder = Callable[..., tuple[list[Gene], str]]
 
 ENCODERS: dict[Kind, Encoder] = {"map": images.encoder, "tokens": texts.encoder, "vector": tables.encoder}
-"""What turns a port of a form into one vector: `(choose, port, form, *, prefix) -> (genes, name of the last)`."""
+"""What turns a port of a form into one vector: `(choose, port, form, *, prefix, scale, layers) -> (genes, name)`."""
+MOST = {"map": 8.0, "tokens": 8.0, "vector": 32.0}
+"""Multiply-adds of a design, over those of the default; rows alone are cheap and may have more."""
 
 
 def problem_space(
-    choose: Choose, problem: Problem, *, rows: int, mirrored: bool = False
+    choose: Choose, problem: Problem, *, rows: int, mirrored: bool = False, layers: Sequence[str] = ()
 ) -> tuple[Path, GradientRecipe]:
     """A path from every port to every output, and how it is trained on this many training rows.
 
+    A design that costs more than `MOST` times the default is made narrower by `scale`, until it does not.
     `mirrored`: pictures mean the same mirrored left to right (`images.mirrors_keep_meaning`).
+    `layers`: kinds of the user's own layers (`model.layers.bring`), offered after every part whose form they keep.
     """
-    ports = problem.ports
-    if set(ports) == {ROW}:
-        return tables.table_space(choose, problem, rows=rows)
+    ports = tuple(sorted(problem.ports.items()))
+    outputs = tuple((output.name, output.head_width) for output in problem.outputs)
+    most = max_work(ports, outputs)
+    path = bounded(
+        choose,
+        lambda choose, scale: _path(choose, ports, outputs, scale=scale, layers=layers),
+        fits=lambda path: path.work(dict(ports)) <= most,
+    )
+    return path, recipe(choose, dict(ports), rows=rows, mirrored=mirrored)
+
+
+@lru_cache(maxsize=64)
+def max_work(ports: tuple[tuple[str, Form], ...], outputs: tuple[tuple[str, int], ...]) -> float:
+    """Most multiply-adds that a design may have: a multiple of those of the default, which is never narrowed."""
+    usual = _path(Recorder(first), ports, outputs, scale=1.0, layers=()).work(dict(ports))
+    return min(MOST[form.kind] for _, form in ports) * usual
+
+
+def _path(
+    choose: Choose,
+    ports: tuple[tuple[str, Form], ...],
+    outputs: tuple[tuple[str, int], ...],
+    *,
+    scale: float,
+    layers: Sequence[str],
+) -> Path:
     genes: list[Gene] = []
     vectors: list[str] = []
-    for number, (port, form) in enumerate(sorted(ports.items())):
-        more, name = ENCODERS[form.kind](choose, port, form, prefix=ROW if port == ROW else f"port{number}")
+    for number, (port, form) in enumerate(ports):
+        prefix = ROW if port == ROW else f"port{number}"
+        more, name = ENCODERS[form.kind](choose, port, form, prefix=prefix, scale=scale, layers=layers)
         genes += more
         vectors.append(name)
     if len(vectors) > 1:
         genes.append(Gene(name="joined", layer=Concat(), inputs=tuple(vectors)))
         vectors = ["joined"]
-    # Deep encoders need no trunk of their own; a few numbers beside them meet in one.
-    choices = ["trunk", "linear"] if len(ports) > 1 else ["linear", "trunk"]
-    make = tables.heads if choose("heads", choices) == "trunk" else _linear
-    more, outputs = make(choose, vectors[0], tables.widths(problem))
-    return Path(genes=(*genes, *more), outputs=outputs), recipe(choose, ports, rows=rows, mirrored=mirrored)
-
-
-def _linear(choose: Choose, source: str, outputs: dict[str, int]) -> tuple[list[Gene], dict[str, str]]:
-    return tables.linear_heads(source, outputs)
+    (source,) = vectors
+    if {port for port, _ in ports} != {ROW}:
+        # Deep encoders need no trunk of their own; a few numbers beside them meet in one.
+        choices = ["trunk", "linear"] if len(ports) > 1 else ["linear", "trunk"]
+        if choose("heads", choices) == "linear":
+            more, given = tables.linear_heads(source, dict(outputs))
+            return Path(genes=(*genes, *more), outputs=given)
+    form = Path(genes=tuple(genes), outputs={}).forms(dict(ports))[source]
+    more, given = tables.heads(choose, source, form, dict(outputs), scale=scale, layers=layers)
+    return Path(genes=(*genes, *more), outputs=given)
 
 
 def recipe(choose: Choose, ports: dict[str, Form], *, rows: int, mirrored: bool = False) -> GradientRecipe:
     """How a net over images, texts or both is trained."""
-    (_, form), *others = ports.items()
+    (port, form), *others = ports.items()
+    if not others and port == ROW:
+        return tables.recipe(choose, rows=rows)
     if not others and form.kind == "map":
         return images.image_recipe(choose, form, rows=rows, mirrored=mirrored)
     if not others and form.kind == "tokens":
@@ -63,12 +96,14 @@ def recipe(choose: Choose, ports: dict[str, Form], *, rows: int, mirrored: bool 
         flip=choose("recipe.flip", [True, False] if mirrored else [False, True]) if pictures else False,
         shift=choose("recipe.shift", [max(1, side // 12), 0, max(2, side // 8)]) if pictures else 0,
         cutout=choose("recipe.cutout", [0, side // 4]) if pictures else 0,
-        drop_tokens=choose("recipe.drop_tokens", [0.1, 0.0, 0.2]) if words else 0.0,
+        drop_tokens=between(choose, "recipe.drop_tokens", 0.0, 0.2) if words else 0.0,
     )
     return GradientRecipe(
-        learning_rate=choose("recipe.learning_rate", [3e-3, 1e-3, 6e-3]),
-        weight_decay=choose("recipe.weight_decay", [1e-2, 1e-3, 1e-1]),
+        learning_rate=around(choose, "recipe.learning_rate", 3e-3, factor=4),
+        weight_decay=around(choose, "recipe.weight_decay", 1e-2, factor=10),
         batch=choose("recipe.batch", [batch, 2 * batch, batch // 2]),
         smoothing=choose("recipe.smoothing", [0.0, 0.1]),
+        warmup=around(choose, "recipe.warmup", 0.1, factor=5),
+        ema=around(choose, "recipe.ema", 0.1, factor=5),
         augmentation=augmentation,
     )

@@ -6,6 +6,8 @@ AdamW (Gorishniy et al. 2025, arXiv:2410.24210; Holzmüller et al. 2024, arXiv:2
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from ...model.layers.columns import Columns
 from ...model.layers.linear import Linear
 from ...model.layers.members import Members
@@ -13,26 +15,28 @@ from ...model.layers.part import Part
 from ...model.layers.periodic import Periodic
 from ...model.layers.piecewise import Piecewise
 from ...model.layers.residual_mlp import ResidualMlp
-from ...model.path import INPUT, Gene, Path
+from ...model.path import INPUT, Gene
 from ...problem.form import Form
-from ...problem.problem import ROW, Problem
 from ...train.recipe import Augmentation, GradientRecipe
 from ..choices import Choose
+from . import free
+from .pieces import Chain, around, narrow, own_layer
+
+TRUNKS = ("members", "residual_mlp", "free")
+MOST_LAYERS = 6
 
 WIDE = 64
 """With more columns than this a number gets a short encoding, so that the trunk's first map does not cost most."""
 
 
-def table_space(choose: Choose, problem: Problem, *, rows: int) -> tuple[Path, GradientRecipe]:
-    """A path from port `row` alone to every output, and how it is trained on this many training rows."""
-    genes, encoded = encoder(choose, ROW, problem.ports[ROW], prefix=ROW)
-    more, outputs = heads(choose, encoded, widths(problem))
-    return Path(genes=(*genes, *more), outputs=outputs), recipe(choose, rows=rows)
+def encoder(
+    choose: Choose, port: str, form: Form, *, prefix: str, scale: float = 1.0, layers: Sequence[str] = ()
+) -> tuple[list[Gene], str]:
+    """Genes that turn a row of numbers and codes into one vector, and the name of the gene that gives it.
 
-
-def encoder(choose: Choose, port: str, form: Form, *, prefix: str) -> tuple[list[Gene], str]:
-    """Genes that turn a row of numbers and codes into one vector, and the name of the gene that gives it."""
-    name = f"{prefix}.columns"
+    What it costs lies in the trunk behind it, so `scale` changes nothing here; `layers`: see `rows.problem_space`.
+    """
+    chain = Chain({f"{INPUT}{port}": form})
     wide = form.width > WIDE
     numbers = not form.categories or not all(form.categories)
     kind = choose(f"{prefix}.encoder", ["piecewise", "periodic", "columns"]) if numbers else "columns"
@@ -45,25 +49,42 @@ def encoder(choose: Choose, port: str, form: Form, *, prefix: str) -> tuple[list
         layer = Periodic(spread=spread, width=choose(f"{prefix}.width", [2, 4] if wide else [4, 8, 16]))
     else:
         layer = Columns()
-    return [Gene(name=name, layer=layer, inputs=(f"{INPUT}{port}",))], name
+    chain.add(f"{prefix}.columns", layer)
+    own_layer(choose, chain, prefix, layers)
+    return chain.genes, chain.last
 
 
-def heads(choose: Choose, source: str, outputs: dict[str, int]) -> tuple[list[Gene], dict[str, str]]:
-    """Genes from a vector to the raw prediction of every output (name -> width), and which gene gives which output."""
-    kind = choose("trunk", ["members", "residual_mlp"])
+def heads(
+    choose: Choose,
+    source: str,
+    form: Form,
+    outputs: dict[str, int],
+    *,
+    scale: float = 1.0,
+    layers: Sequence[str] = (),
+) -> tuple[list[Gene], dict[str, str]]:
+    """Genes from a vector to the raw prediction of every output (name -> width), and which gene gives which output.
+
+    `scale`, `layers`: see `rows.problem_space`.
+    """
+    chain = Chain({source: form})
+    kind = choose("trunk", TRUNKS)
     blocks = choose("trunk.blocks", [2, 3, 1])
-    width = choose("trunk.width", [64, 128, 256])
+    width = narrow(choose("trunk.width", [64, 128, 256]), scale)
     dropout = choose("trunk.dropout", [0.1, 0.0, 0.2, 0.4])
-    if kind == "members":
+    if kind == "free":
+        block = free.vector_block(scale, dropout=dropout)
+        free.grow(choose, chain, block, prefix="trunk", most=MOST_LAYERS, layers=layers)
+    elif kind == "members":
         members = choose("trunk.members", [8, 16, 4])
         layer = Members(width=sum(outputs.values()), members=members, blocks=blocks, hidden=width, dropout=dropout)
-        return parts(Gene(name="trunk", layer=layer, inputs=(source,)), outputs)
-    norm = choose("trunk.norm", ["batch", "layer"])
-    trunk = Gene(
-        name="trunk", layer=ResidualMlp(width=width, blocks=blocks, dropout=dropout, norm=norm), inputs=(source,)
-    )
-    more, given = linear_heads("trunk", outputs)
-    return [trunk, *more], given
+        more, given = parts(Gene(name="trunk", layer=layer, inputs=(chain.last,)), outputs)
+        return [*chain.genes, *more], given
+    else:
+        norm = choose("trunk.norm", ["batch", "layer"])
+        chain.add("trunk", ResidualMlp(width=width, blocks=blocks, dropout=dropout, norm=norm))
+    more, given = linear_heads(chain.last, outputs)
+    return [*chain.genes, *more], given
 
 
 def parts(trunk: Gene, outputs: dict[str, int]) -> tuple[list[Gene], dict[str, str]]:
@@ -85,18 +106,15 @@ def linear_heads(source: str, outputs: dict[str, int]) -> tuple[list[Gene], dict
     return genes, given
 
 
-def widths(problem: Problem) -> dict[str, int]:
-    """Output -> width of its raw prediction."""
-    return {output.name: output.head_width for output in problem.outputs}
-
-
 def recipe(choose: Choose, *, rows: int) -> GradientRecipe:
     """How a table net is trained; small data take small batches, for what counts is the number of steps."""
     batch = 32 if rows < 1_000 else 128 if rows < 5_000 else 256 if rows < 50_000 else 512
     return GradientRecipe(
-        learning_rate=choose("recipe.learning_rate", [5e-3, 2e-3, 1e-2, 1e-3]),
-        weight_decay=choose("recipe.weight_decay", [3e-4, 1e-2, 1e-1]),
+        learning_rate=around(choose, "recipe.learning_rate", 5e-3, factor=8),
+        weight_decay=around(choose, "recipe.weight_decay", 3e-4, factor=300),
         batch=choose("recipe.batch", [batch, 2 * batch, batch // 2]),
         smoothing=choose("recipe.smoothing", [0.0, 0.05]),
+        warmup=around(choose, "recipe.warmup", 0.1, factor=5),
+        ema=around(choose, "recipe.ema", 0.1, factor=5),
         augmentation=Augmentation(drop_columns=choose("recipe.drop_columns", [0.0, 0.05, 0.15])),
     )
