@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .predicting import HEAD, Predictor, TaskRecord, load_record
+from .predicting import HEAD, Predictor, TaskRecord, bring, load_record
 from .spec import Json, num_bytes, seconds
 from .store import Store, StoreError, rebuild, verify
 
@@ -24,7 +24,11 @@ class Polymath:
     >>> task = Polymath("knowledge/").learn("houses.csv", target="price", budget="2m")   # doctest: +SKIP
     """
 
-    def __init__(self, path: str | Path = "knowledge", *, read_only: bool = False) -> None:
+    def __init__(
+        self, path: str | Path = "knowledge", *, read_only: bool = False, layers: Sequence[str] = ()
+    ) -> None:
+        """`layers`: layers of your own that stored tasks hold, each 'package.module:ClassName'."""
+        bring(layers)
         self.store = Store.open(path, read_only=read_only)
 
     def learn(

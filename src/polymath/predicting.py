@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -100,10 +100,13 @@ class Predictor:
 
     def __init__(self, record: TaskRecord, store: Store, *, device: str = "cpu") -> None:
         from .model.build import build
+        from .model.layers import parse_layer
         from .model.path import Path
 
         self.record = record
         self.problem = Problem.model_validate(record.problem)
+        for gene in record.path["genes"]:
+            parse_layer(gene["layer"])  # says what to do when a layer is the user's own; a path would wrap its words
         self.path: Path = Path.model_validate(record.path)
         self.device = device
         self.module: PathModule = build(
@@ -140,6 +143,13 @@ class Predictor:
             for row, answer in zip(predicted.rows.tolist(), decoded, strict=True):
                 answers[row][feature.name] = dict(answer)
         return answers
+
+
+def bring(layers: Sequence[str]) -> tuple[str, ...]:
+    """Makes the user's own layers known, each `package.module:ClassName`; gives their kinds. Raises BadInput."""
+    from .model.layers import bring
+
+    return bring(layers) if layers else ()
 
 
 def forward(module: PathModule, inputs: Mapping[str, np.ndarray], *, device: str = "cpu") -> dict[str, np.ndarray]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 from ..knowledge import Polymath, Task, num_bytes, seconds
 from ..knowledge import rebuild as rebuild_
 from ..knowledge import verify as verify_
+from ..predicting import bring
 from ..spec import BadInput, plain
 from . import output, terminal
 
@@ -58,6 +60,14 @@ def learn(
     else:
         output.learned(task, store=store)
     knowledge.close()
+
+
+def own(layers: list[str] | None) -> tuple[str, ...]:
+    """Makes layers of the user's own known, from modules in the current folder too; gives their names."""
+    if layers:
+        sys.path.insert(0, str(Path.cwd()))
+        bring(layers)
+    return tuple(layers or ())
 
 
 def predict(task: str, data: str, *, out: Path | None, store: Path, as_json: bool) -> None:

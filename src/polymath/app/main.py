@@ -33,6 +33,9 @@ Name = Annotated[str, typer.Argument(metavar="TASK", help="Name of a task.")]
 Data = Annotated[
     str, typer.Argument(metavar="DATA", help="A CSV, TSV, Parquet, JSON-lines or Arrow file, or a folder.")
 ]
+Layers = Annotated[
+    list[str] | None, typer.Option("--layer", help="A layer of your own, MODULE:CLASS; may be repeated.")
+]
 KNOWLEDGE = Path("knowledge")
 
 
@@ -101,7 +104,8 @@ def learn(
         str | None, typer.Option(help="Who proposes experiments: bandit, random, surrogate, evolution, ...")
     ] = None,
     cutter: Annotated[str | None, typer.Option(help="Who cuts them between rungs: halving, top_k, median, ...")] = None,
-    space: Annotated[str | None, typer.Option(help="What is searched: all, paths or heads.")] = None,
+    space: Annotated[str | None, typer.Option(help="What is searched: all, paths, families or heads.")] = None,
+    layer: Layers = None,
     memory: Annotated[str | None, typer.Option("--memory", help="Memory to stay below, for example 4GB.")] = None,
     store: Store = KNOWLEDGE,
     json: Json = False,
@@ -131,6 +135,7 @@ def learn(
         engine=engine,
         lanes=lanes,
         memory=memory,
+        layers=commands.own(layer),
         **{word: given for word, given in (("generator", generator), ("cutter", cutter), ("space", space)) if given},
     )
 
@@ -142,20 +147,23 @@ def predict(
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Write a CSV, Parquet or JSON-lines file instead.")
     ] = None,
+    layer: Layers = None,
     store: Store = KNOWLEDGE,
     json: Json = False,
 ) -> None:
     """Answer for every row of DATA (or for one image or text file)."""
     from . import commands
 
+    commands.own(layer)
     commands.predict(task, data, out=out, store=store, as_json=json)
 
 
 @_command
-def evaluate(task: Name, data: Data, store: Store = KNOWLEDGE, json: Json = False) -> None:
+def evaluate(task: Name, data: Data, layer: Layers = None, store: Store = KNOWLEDGE, json: Json = False) -> None:
     """Score a task on DATA that holds the truth."""
     from . import commands
 
+    commands.own(layer)
     commands.evaluate(task, data, store=store, as_json=json)
 
 

@@ -18,6 +18,7 @@ from typing import Any, Literal, Protocol
 from pydantic import Field, ValidationError
 
 from ..engine import Engine, FirstInLine, InLine, Processes, pick_device
+from ..model.layers import bring
 from ..predicting import HEAD, TaskRecord, load_record
 from ..problem import Dataset, Ignored, Problem, Split, near_duplicates
 from ..problem import splits as rowsplits
@@ -34,7 +35,7 @@ from ..train.rung import run_json
 from . import memory
 from .study import Study
 
-SPACE_VERSION = 1
+SPACE_VERSION = 2
 """Raised when a choice changes its meaning: experiments of another version are not compared."""
 DEFAULT_BUDGET = 600.0
 """Ten minutes: enough for most tables, and short enough to wait for."""
@@ -75,6 +76,8 @@ class Wishes(Spec):
     generator: str = "random"
     cutter: str = "halving"
     space: str = "all"
+    layers: tuple[str, ...] = ()
+    """Layers of the user's own that join the space, each `package.module:ClassName`."""
     cache: str | None = None
     """Folder for decoded data (default: ~/.cache/polymath). It holds training rows; the store does not."""
     test: str | None = None
@@ -107,6 +110,7 @@ def learn(data: Any, *, store: Store, wishes: Wishes, listener: Listener, proble
     """
     begin = wishes.begin if wishes.begin is not None else time.monotonic()
     _check(wishes)
+    bring(wishes.layers)
     cache = Path(wishes.cache) if wishes.cache else Path.home() / ".cache" / "polymath"
     engine = _engine(wishes)  # before the data are read: its workers import torch meanwhile
     try:
@@ -197,7 +201,11 @@ def _search(store: Store, rows: Rows, dataset: Dataset, call: _Call) -> TaskReco
     ledger = Ledger(store, name)
     spent = sum(entry.seconds for entry in ledger.entries() if entry.dataset == dataset.digest) / lanes
     context = Context(
-        dataset_folder=str(dataset.folder), scratch=str(scratch.path), device=device, memory_bytes=wishes.memory_bytes
+        dataset_folder=str(dataset.folder),
+        scratch=str(scratch.path),
+        device=device,
+        memory_bytes=wishes.memory_bytes,
+        layers=wishes.layers,
     )
     settings = Settings(
         dataset=dataset.digest,
@@ -210,6 +218,7 @@ def _search(store: Store, rows: Rows, dataset: Dataset, call: _Call) -> TaskReco
         seconds=budget,
         mirrored=mirrored(dataset),
         space=wishes.space,
+        layers=bring(wishes.layers),
     )
     deadline = math.inf if budget is None else begin + budget
     study = Study(
@@ -337,6 +346,7 @@ def origin(rows: Rows, dataset: Dataset, wishes: Wishes, device: str) -> dict[st
         "seed": wishes.seed,
         "budget_seconds": wishes.budget_seconds,
         "work": wishes.work,
+        "layers": list(wishes.layers),
         "device": device,
         "machine": platform.machine(),
         "versions": versions(),
@@ -356,6 +366,7 @@ def _already(store: Store, name: str, dataset: Dataset, wishes: Wishes, budget: 
     record = load_record(store, name)
     before = record.origin
     same = before.get("dataset") == dataset.digest and before.get("seed") == wishes.seed and record.state == "done"
+    same = same and tuple(before.get("layers") or ()) == wishes.layers
     if budget is not None:
         enough = (before.get("budget_seconds") or (DEFAULT_BUDGET if before.get("work") is None else 0)) >= budget
     else:

@@ -44,6 +44,8 @@ class Context(Spec):
     memory_bytes: int | None = None
     seconds: float | None = None
     """Real time that this job may take; schedules end with it. None when work alone decides."""
+    layers: tuple[str, ...] = ()
+    """The user's own layers, as `model.layers.bring` takes them: a worker imports them before it reads the job."""
 
 
 class Point(Spec):

@@ -15,6 +15,7 @@ import torch
 from threadpoolctl import threadpool_limits
 
 from ..model.build import PathModule, build
+from ..model.layers import bring
 from ..model.path import Path
 from ..model.probes import Facts, Material, Probe
 from ..problem.dataset import Dataset
@@ -55,7 +56,9 @@ class Runner:
 
     def __call__(self, text: str) -> str:
         given = loads(text)
-        job, context = Job.model_validate(given["job"]), Context.model_validate(given["context"])
+        context = Context.model_validate(given["context"])
+        bring(context.layers)
+        job = Job.model_validate(given["job"])
         try:
             outcome = run(job, context, dataset=self.dataset(context), store=self.store(context))
         except BaseException:

@@ -26,6 +26,7 @@ from ..choices import Answer, Choose, Recorder, Sketch, draw, first
 from ..cutters import Cutter, Standing
 from ..run import Clock, Experiment, Order, Result
 from .images import mirrors_keep_meaning
+from .pieces import hand_made
 from .probes import SETTINGS
 from .rows import problem_space
 
@@ -88,14 +89,17 @@ class Settings:
     """Which of `SPACES`."""
     mirrored: bool = False
     """Pictures mean the same mirrored left to right."""
+    layers: tuple[str, ...] = ()
+    """Kinds of the user's own layers."""
 
 
 SPACES: dict[str, Callable[[str], bool]] = {
     "all": lambda method: True,
     "paths": lambda method: method == "path",
     "heads": lambda method: method != "path",
+    "families": lambda method: method == "path",
 }
-"""Name of a space -> which methods it holds."""
+"""Name of a space -> which methods it holds. `families`: paths that a person designed, no free architectures."""
 
 
 def fingerprint(problem: Problem, facts: Facts) -> dict[str, float]:
@@ -197,7 +201,13 @@ class ProblemPlan:
         settings = self.settings
         if method != "path":
             return Design(method=method, recipe=SETTINGS[method](choose))
-        path, recipe = problem_space(choose, settings.problem, rows=settings.facts.rows, mirrored=settings.mirrored)
+        path, recipe = problem_space(
+            hand_made(choose) if settings.space == "families" else choose,
+            settings.problem,
+            rows=settings.facts.rows,
+            mirrored=settings.mirrored,
+            layers=settings.layers,
+        )
         return Design(method=method, path=path, recipe=recipe)
 
     def _options(self) -> list[str]:
