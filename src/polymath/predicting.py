@@ -66,6 +66,10 @@ class TaskRecord(Spec):
     """Source, its fingerprint, seed, budget, versions, device: where it came from."""
     unused: tuple[dict[str, Any], ...] = ()
     """Rows that were not used: reason, count and an example."""
+    private: bool = False
+    """Other tasks may not build upon it."""
+    built_on: tuple[str, ...] = ()
+    """Tasks whose genes are part of its path."""
     evidence: str | None = None
     """Address of answers beside the truth for the test rows (validation rows where there is no test): `row` [N] indices
     into the dataset, `output/NAME` raw [N, W], `target/NAME`. No inputs. None while learning."""

@@ -14,9 +14,12 @@ from .linear import LinearProbe
 from .nearest import NearestProbe
 from .ngrams import NgramsProbe
 from .patches import PatchesProbe
+from .prototypes import PrototypesProbe
 from .trees import TreesProbe
 
-AnyProbe: TypeAlias = ConstantProbe | ForestProbe | LinearProbe | NearestProbe | NgramsProbe | PatchesProbe | TreesProbe
+AnyProbe: TypeAlias = (
+    ConstantProbe | ForestProbe | LinearProbe | NearestProbe | NgramsProbe | PatchesProbe | PrototypesProbe | TreesProbe
+)
 
 PROBES: tuple[type[Probe], ...] = (
     ConstantProbe,
@@ -25,6 +28,7 @@ PROBES: tuple[type[Probe], ...] = (
     NearestProbe,
     NgramsProbe,
     PatchesProbe,
+    PrototypesProbe,
     TreesProbe,
 )
 
@@ -41,5 +45,6 @@ __all__ = [
     "NgramsProbe",
     "PatchesProbe",
     "Probe",
+    "PrototypesProbe",
     "TreesProbe",
 ]

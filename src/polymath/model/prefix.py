@@ -1,0 +1,101 @@
+"""Parts of stored paths that other paths can begin with: from the ports to one gene that gives a vector."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ..problem.form import Form
+from .path import INPUT, Gene, Path
+
+OWN_KINDS = frozenset({"constant", "trees", "ngrams", "one_hot", "nearest", "scale", "ensemble", "part"})
+"""Layers whose answers speak of one task's targets or columns alone: nothing to build upon."""
+END = "features"
+"""Output of a prefix."""
+
+
+def prefixes(path: Path, ports: Mapping[str, Form]) -> list[Path]:
+    """For each net in a path (of an ensemble each member's first fold) the part up to what its heads read.
+
+    Each gives one output, `END`: the last vector before the answer that comes of stored weights. Best member first, as
+    far as the ensembles' weights tell. Nets of which only the input is shared (trees, one-hot linear) give none.
+    """
+    forms = path.forms(ports)
+    genes = {gene.name: gene for gene in path.genes}
+    found: dict[str, Path] = {}
+    for output in path.outputs.values():
+        for head in _heads(genes, output):
+            for source in head.inputs:
+                if source in genes and forms[source].kind == "vector" and not forms[source].categories:
+                    part = path.giving({END: source})
+                    kinds = {str(getattr(gene.layer, "kind", "")) for gene in part.genes}
+                    if not kinds & OWN_KINDS and any(gene.weights for gene in part.genes):
+                        found.setdefault(_shape(part), part)
+    return list(found.values())
+
+
+def _heads(genes: Mapping[str, Gene], name: str) -> list[Gene]:
+    """Genes that give the answers of single nets, below scales and ensembles, heaviest first."""
+    gene = genes[name]
+    kind = str(getattr(gene.layer, "kind", ""))
+    if kind == "ensemble":
+        weights = getattr(gene.layer, "weights", ()) or (1.0,) * len(gene.inputs)
+        ranked = sorted(
+            zip(weights, range(len(gene.inputs)), gene.inputs, strict=True), key=lambda one: (-one[0], one[1])
+        )
+        return [head for *_, source in ranked for head in _heads(genes, source)]
+    if kind in ("scale", "part") and gene.inputs[0] in genes:
+        return _heads(genes, gene.inputs[0])
+    return [gene]
+
+
+def _shape(part: Path) -> str:
+    """The layers without their weights: folds of one experiment are alike."""
+    return repr([(gene.layer.to_json(), len(gene.inputs)) for gene in part.genes])
+
+
+def grafted(part: Path, *, ports: Mapping[str, str], name: str) -> Path:
+    """The prefix as it stands in another problem: ports renamed (old -> new), genes called after `name`, all frozen."""
+
+    def source(one: str) -> str:
+        return INPUT + ports[one[len(INPUT) :]] if one.startswith(INPUT) else f"{name}.{one}"
+
+    genes = tuple(
+        gene.replace(name=f"{name}.{gene.name}", inputs=tuple(source(one) for one in gene.inputs), frozen=True)
+        for gene in part.genes
+    )
+    return Path(genes=genes, outputs={END: f"{name}.{part.outputs[END]}"})
+
+
+def matching(part: Path, own: Mapping[str, Form], ports: Mapping[str, Form]) -> dict[str, str] | None:
+    """Ports of a prefix -> ports of another problem that fit it; None when some port has none or more than one.
+
+    `own`: the ports of the problem that the prefix comes from. A port of rows is matched by nothing: its columns mean
+    other things. Images may have another size if all layers take it; token ids must be of the same vocabulary.
+    """
+    found: dict[str, str] = {}
+    for port in part.ports:
+        form = own[port]
+        fits = [
+            name
+            for name, other in ports.items()
+            if other.kind == form.kind != "vector" and (other.width, other.vocabulary) == (form.width, form.vocabulary)
+        ]
+        if len(fits) != 1:
+            return None
+        found[port] = fits[0]
+    try:
+        grafted(part, ports=found, name="x").forms(ports)
+    except ValueError:
+        return None
+    return found
+
+
+def frontier(path: Path) -> tuple[str, ...]:
+    """Genes of the frozen prefix that trained genes read: what need be computed once per problem."""
+    frozen: set[str] = set()
+    for gene in path.genes:
+        if gene.frozen and all(source.startswith(INPUT) or source in frozen for source in gene.inputs):
+            frozen.add(gene.name)
+    read = {source for gene in path.genes if gene.name not in frozen for source in gene.inputs}
+    ends = set(path.outputs.values())
+    return tuple(gene.name for gene in path.genes if gene.name in frozen and gene.name in read | ends)
