@@ -24,9 +24,7 @@ class Polymath:
     >>> task = Polymath("knowledge/").learn("houses.csv", target="price", budget="2m")   # doctest: +SKIP
     """
 
-    def __init__(
-        self, path: str | Path = "knowledge", *, read_only: bool = False, layers: Sequence[str] = ()
-    ) -> None:
+    def __init__(self, path: str | Path = "knowledge", *, read_only: bool = False, layers: Sequence[str] = ()) -> None:
         """`layers`: layers of your own that stored tasks hold, each 'package.module:ClassName'."""
         bring(layers)
         self.store = Store.open(path, read_only=read_only)
