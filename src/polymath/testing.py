@@ -6,6 +6,7 @@ A kit raises AssertionError with the promise that was broken.
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -526,30 +527,58 @@ def check_generator(kind: type[Generator], *, proposals: int = 40) -> None:
 def check_cutter(kind: type[Cutter]) -> None:
     """Holds a cutter to the contract: it names only what may go on, is deterministic, quick, and ends."""
     cutter = kind()
-    assert cutter.promote([], work_left=math.inf) is None
+    assert cutter.promote([], work_left=math.inf) is None, "nobody stands, nobody goes on"
     generator = np.random.default_rng(0)
-    works, final = (1.0, 3.0, 9.0), generator.normal(size=60)
+    final = generator.normal(size=60)
     scores: dict[int, list[float]] = {}
-    order = []
     for number in range(60):
         scores[number] = [-math.inf if number % 9 == 4 else float(final[number] - 1)]
         while True:
-            standings = [
-                Standing(n, works[: len(s)], tuple(s), works[len(s)] - works[len(s) - 1] if len(s) < 3 else 0.0, 9.0)
-                for n, s in scores.items()
-            ]
+            standings = [_standing(n, s, dear=1 + n % 3) for n, s in scores.items()]
             chosen = cutter.promote(standings, work_left=1000.0)
-            assert chosen == kind().promote(standings, work_left=1000.0), "the same standings, the same answer"
+            mixed = [standings[i] for i in generator.permutation(len(standings))]
+            again = kind().promote(mixed, work_left=1000.0)
+            assert chosen == again, "the same standings, the same answer: no memory, no matter in which order"
             if chosen is None:
                 break
             assert standings[chosen].may_go_on, f"experiment {chosen} cannot go on"
-            order.append(chosen)
+            _check_refusals(cutter, standings, chosen)
             scores[chosen].append(float(final[chosen] - 1 / len(scores[chosen])))
     complete = [n for n, s in scores.items() if len(s) == 3]
     assert complete, "somebody must reach the end"
     assert len(complete) < 60 * 8 // 9, "nothing was cut"
     best = sorted((n for n in range(60) if n % 9 != 4), key=lambda n: -final[n])[:20]
     assert set(best) & set(complete), "the good ones go on"
+    _check_quick(cutter)
+
+
+def _standing(number: int, scores: Sequence[float], *, dear: float, running: bool = False) -> Standing:
+    """An experiment with rungs at 1/9, 1/3 and all of its schedule; `dear`: its whole work is 9 times as much."""
+    works, done = (dear, 3 * dear, 9 * dear), len(scores)
+    ahead = works[done] - works[done - 1] if done < 3 else 0.0
+    return Standing(number, works[:done], tuple(scores), ahead, works[-1], running)
+
+
+def _check_refusals(cutter: Cutter, standings: list[Standing], chosen: int) -> None:
+    """What was just named is not named when it is running, or when its next rung costs more than is left."""
+    changed = [replace(s, running=True) if s.number == chosen else s for s in standings]
+    assert cutter.promote(changed, work_left=1000.0) != chosen, "one that is running cannot be continued"
+    least = standings[chosen].next_work
+    other = cutter.promote(standings, work_left=least * 0.99)
+    assert other is None or standings[other].next_work <= least * 0.99, "no rung that costs more than is left"
+
+
+def _check_quick(cutter: Cutter) -> None:
+    """Milliseconds for 10,000 standings; the limit is ten times that, because machines under test are busy."""
+    draws = np.random.default_rng(1).normal(size=(10_000, 3))
+    many = [_standing(n, [float(x) for x in row[: 1 + n % 3]], dear=1.0 + n % 7) for n, row in enumerate(draws)]
+    cutter.promote(many, work_left=math.inf)
+    took = []
+    for _ in range(5):
+        begin = time.process_time()
+        cutter.promote(many, work_left=math.inf)
+        took.append(time.process_time() - begin)
+    assert min(took) < 0.1, f"{min(took) * 1000:.0f} ms for 10,000 standings"
 
 
 def check_space(space: Space, *, passes: int = 50) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from .base import Cutter, Standing
 from .halving import Halving
+from .median import Median
+from .top_k import TopK
 
-CUTTERS: tuple[type[Cutter], ...] = (Halving,)
+CUTTERS: tuple[type[Cutter], ...] = (Halving, TopK, Median)
 
 
 def cutters() -> dict[str, type[Cutter]]:
@@ -13,4 +15,4 @@ def cutters() -> dict[str, type[Cutter]]:
     return {kind.name: kind for kind in CUTTERS}
 
 
-__all__ = ["CUTTERS", "Cutter", "Halving", "Standing", "cutters"]
+__all__ = ["CUTTERS", "Cutter", "Halving", "Median", "Standing", "TopK", "cutters"]

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import ClassVar
 
-from .base import Cutter, Standing
+from .base import Cutter, Standing, by_progress
 
 
 class Halving(Cutter):
-    """An experiment goes on when its score is among the best 1/`eta` of all that finished the same rung.
+    """An experiment goes on when it is in the best 1/`eta` of the work of all that finished the same rung.
 
-    Differs from the paper in one point: the first `eta` finishers of a rung already send their best one on, so that
-    short searches reach the last rung too.
+    Differs from the paper in two points. The best third is counted in work, not in heads: ranked by score, each takes
+    up the work of its rungs so far, and goes on when the middle of what it takes lies in the first third, so that slow
+    experiments do not crowd out quick ones; with equal works this is the paper's rule, rounded instead of floored. And
+    the better half of two finishers already goes on, so that short searches reach the last rung too.
     """
 
     name: ClassVar[str] = "halving"
@@ -22,10 +23,19 @@ class Halving(Cutter):
         self.eta = eta
 
     def promote(self, standings: Sequence[Standing], *, work_left: float) -> int | None:
-        for rung in range(max((len(s.scores) for s in standings), default=0), 0, -1):  # the most advanced first
-            finished = [s for s in standings if len(s.scores) >= rung and math.isfinite(s.scores[rung - 1])]
-            finished.sort(key=lambda s: (-s.scores[rung - 1], s.number))
-            for standing in finished[: len(finished) // self.eta]:
-                if len(standing.scores) == rung and standing.may_go_on:
+        finished = by_progress(standings)
+        for share in sorted(finished, reverse=True):  # the most advanced first
+            here = finished[share]
+            if not any(len(s.scores) == rung + 1 and s.may_go_on for _, s, rung in here):
+                continue
+            here.sort(key=lambda one: (-one[0], one[1].number))
+            quota = sum(s.works[rung] for _, s, rung in here) / self.eta
+            taken = 0.0
+            for _, standing, rung in here:
+                work = standing.works[rung]
+                if taken + work / 2 > quota:
+                    break
+                taken += work
+                if len(standing.scores) == rung + 1 and standing.may_go_on and standing.next_work <= work_left:
                     return standing.number
         return None
