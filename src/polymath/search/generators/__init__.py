@@ -11,6 +11,7 @@ from importlib.metadata import entry_points
 
 from .bandit import Bandit
 from .base import Draw, Experience, Generator, News, Past
+from .controller import Ppo, Reinforce, Reinforce2017
 from .optuna import Optuna
 from .portfolio import Portfolio
 from .random import Random
@@ -20,6 +21,9 @@ GENERATORS: tuple[type[Generator], ...] = (
     Portfolio,
     Bandit,
     Optuna,
+    Reinforce,
+    Ppo,
+    Reinforce2017,
 )
 
 
