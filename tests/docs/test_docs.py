@@ -32,6 +32,7 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             pixels = np.clip(generator.normal(colour, 40, (12, 12, 3)), 0, 255).astype(np.uint8)
             Image.fromarray(pixels).save(tmp_path / "flowers" / label / f"{number}.png")
     monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
     return tmp_path
 
 
@@ -43,6 +44,9 @@ def blocks(page: Path, language: str) -> list[str]:
 def test_python_examples_run(page: Path, workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
     names: dict[str, object] = {"__name__": "example"}
     for block in blocks(page, "python"):
+        if file := re.match(r"# (\w+\.py)\n", block):  # a file of the reader's, which later examples import
+            Path(file[1]).write_text(block)
+            continue
         exec(compile(block, str(page), "exec"), names)
     promised = re.findall(r"^print\(.*\)\s+# (\w+)$", "\n".join(blocks(page, "python")), re.MULTILINE)
     printed = capsys.readouterr().out
