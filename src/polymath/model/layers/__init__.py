@@ -115,11 +115,11 @@ def bring(names: Iterable[str]) -> tuple[str, ...]:
 
 def _bring(name: str) -> str:
     module, colon, attribute = name.partition(":")
-    if not colon or not module or not attribute:
+    if not colon or not all(word.isidentifier() for word in (*module.split("."), attribute)):
         raise BadInput("is not MODULE:CLASS", value=name, remedy="Name a layer as package.module:ClassName.")
     try:
         layer = getattr(import_module(module), attribute, None)
-    except (ImportError, SyntaxError, ValueError) as error:
+    except (ImportError, SyntaxError) as error:
         raise BadInput(
             f"the module of this layer cannot be imported ({error})",
             value=name,
