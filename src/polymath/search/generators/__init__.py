@@ -12,12 +12,18 @@ from importlib.metadata import entry_points
 from .bandit import Bandit
 from .base import Draw, Experience, Generator, News, Past
 from .controller import Ppo, Reinforce, Reinforce2017
+from .evolution import Evolution
+from .local import Local
 from .optuna import Optuna
 from .portfolio import Portfolio
 from .random import Random
+from .surrogate import Surrogate
 
 GENERATORS: tuple[type[Generator], ...] = (
     Random,
+    Surrogate,
+    Evolution,
+    Local,
     Portfolio,
     Bandit,
     Optuna,

@@ -1,0 +1,119 @@
+"""Learns which choices, and which pairs of choices, score well, and proposes what it expects most of.
+
+A ridge regression on all choices and all pairs of choices, refitted for every few proposals; what it expects is blurred
+a little, so that it also tries what it is unsure of (Thompson, 1933). It learns ranks, not scores, so that one disaster
+does not hide the differences between good ones.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import ClassVar
+
+import numpy as np
+
+from ..candidates import Grid, around
+from ..choices import Sketch, at_random
+from ..encoding import Encoder, Fit, Quadratic, fit, likeness, ranked
+from .base import Draw, Experience, Generator, News
+
+START = 10
+"""Experiments before the first fit."""
+BATCH = 5
+"""Proposals of one fit."""
+NOISE = 0.05
+"""Blur of what is expected, in units of the targets, which lie in -1.7 ... 1.7."""
+RIDGE = 5.0
+MOST = 500
+"""Results that a fit uses: of more, the better half of these and a sample of the others."""
+PARENTS = 6
+"""The best so far, around which a large space is searched."""
+FEW = 8
+"""An earlier problem with fewer results teaches nothing."""
+TRUST = (0.0, 0.3, 1.0, 3.0, 10.0)
+"""How much earlier problems may be trusted; the data choose."""
+
+
+class Surrogate(Generator):
+    """A model of pairs of choices, fitted to what is known, proposes what it expects to be best.
+
+    Earlier problems come in as columns: what a model of each of them expects. Their weights are learned, and how far
+    they may go is chosen by the marginal likelihood, 0 among the choices.
+    """
+
+    name: ClassVar[str] = "surrogate"
+
+    def __init__(self, draw: Draw, *, seed: int, experience: Experience | None = None) -> None:
+        super().__init__(draw, seed=seed, experience=experience)
+        self._encoder = Encoder()
+        self._heard: dict[int, News] = {}
+        self._queue: deque[Sketch] = deque()
+        self._grid: Grid | None = None
+        self._looked = False
+        useful = [past for past in self.experience.past if sum(news.ok for news in past.news) >= FEW]
+        self._past: list[Quadratic] = []
+        self._past = [self._fitted(list(past.news), trust=0.0).own for past in useful]
+        alike = np.array([likeness(self.experience.fingerprint, past.fingerprint) for past in useful])
+        self._alike = alike / max(float(alike.sum()), 1e-9)
+
+    def propose(self, number: int) -> Sketch:
+        generator = np.random.default_rng([self.seed, number])
+        heard = len(self._heard)
+        if heard < START // 2 or len(self.begun) < START:
+            if self._past and number % 2 and heard:
+                model = Quadratic(0.0, np.zeros(0, np.float32), np.zeros((0, 0), np.float32))
+                found = self._best(self._with_past(model, self._alike), generator, count=1)
+                if found:
+                    return found[0]
+            return self.draw(at_random(generator))
+        while self._queue:
+            sketch = self._queue.popleft()
+            if sketch.identity not in self.begun:
+                return sketch
+        self._queue.extend(self._best(self._model(), generator, count=BATCH))
+        return self._queue.popleft() if self._queue else self.draw(at_random(generator))
+
+    def observe(self, news: News) -> None:
+        known = self._heard.get(news.number)
+        if known is None or news.rung >= known.rung:
+            self._heard[news.number] = news
+
+    def _with_past(self, own: Quadratic, weights: np.ndarray) -> Quadratic:
+        width = self._encoder.width
+        return own.widened(width).plus([past.widened(width) for past in self._past], weights)
+
+    def _model(self) -> Quadratic:
+        """Of what is known: with as much of the past as the data like best."""
+        known = sorted(self._heard.values(), key=lambda news: (-news.score, news.number))
+        if len(known) > MOST:
+            rest = np.random.default_rng([self.seed, len(known)]).permutation(len(known) - MOST // 2) + MOST // 2
+            known = [*known[: MOST // 2], *(known[place] for place in rest[: MOST // 2])]
+        fits = [self._fitted(known, trust=trust) for trust in (TRUST if self._past else TRUST[:1])]
+        best = max(fits, key=lambda one: one.evidence)
+        return self._with_past(best.own, best.extra)
+
+    def _fitted(self, known: list[News], *, trust: float) -> Fit:
+        rows = self._encoder.rows([news.trace for news in known])
+        past = [one.widened(rows.shape[1]) for one in self._past] if trust else []
+        extra = np.stack([one(rows) for one in past], axis=1) if past else np.zeros((len(rows), 0))
+        weights = trust * self._alike if past else np.zeros(0)
+        found = fit(rows, ranked([news.score for news in known]), ridge=RIDGE, extra=extra, weights=weights)
+        return found if past else Fit(found.own, np.zeros(len(self._past)), found.evidence)
+
+    def _best(self, model: Quadratic, generator: np.random.Generator, *, count: int) -> list[Sketch]:
+        """New sketches of which the model expects most."""
+        ranking = sorted(self._heard.values(), key=lambda news: (-news.score, news.number))
+        if not self._looked:
+            self._looked = True
+            self._grid = Grid.of(self.draw, [news.trace for news in ranking])
+        if self._grid is not None:
+            return self._grid.best(
+                model, self._encoder, count=count, noise=NOISE, generator=generator, begun=self.begun
+            )
+        parents = [news.trace for news in ranking[:PARENTS]]
+        drawn = around(parents, model, self._encoder, draw=self.draw, count=count, noise=NOISE, generator=generator)
+        fresh = {sketch.identity: sketch for sketch in drawn if not sketch.error and sketch.identity not in self.begun}
+        rows = self._encoder.rows([sketch.trace for sketch in fresh.values()])
+        judged = model.widened(self._encoder.width)(rows) + NOISE * generator.standard_normal(len(rows))
+        sketches = list(fresh.values())
+        return [sketches[index] for index in np.argsort(-judged, kind="stable")[:count]]
