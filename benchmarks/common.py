@@ -32,6 +32,7 @@ ROOT = HERE.parent
 PEERS = {
     "flaml": ("flaml[automl]==2.7.0",),
     "autogluon": ("autogluon.tabular[lightgbm,catboost,xgboost]==1.6.3", "torch==2.13.0"),
+    "optuna": ("optuna==5.0.0",),
 }
 SCRIPTS = {
     "hgb": "hgb.py",
