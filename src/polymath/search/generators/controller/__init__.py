@@ -29,6 +29,8 @@ TRIES = 12
 """Passes for one proposal, as long as all of them build what has begun before."""
 HEATING = 1.15
 """Each such pass is hotter than the one before by this factor."""
+RARER = 20
+"""There is a lesson when the experiments have grown by this part, once these are more than `Settings.every`."""
 PROBLEMS = 8
 """Earlier problems, the latest ones, that a controller without weights looks at before it begins."""
 LOOKS = 6
@@ -78,7 +80,8 @@ class Controller(Generator):
     def propose(self, number: int) -> Sketch:
         if not self._schooled:
             self._go_to_school()
-        if self._new >= self.settings.every and len(self._tried) >= self.settings.first:
+        often = max(self.settings.every, len(self._tried) // RARER)  # so that a long search is not slowed by lessons
+        if self._new >= often and len(self._tried) >= self.settings.first:
             self._new = 0
             self._learn()
         generator = np.random.default_rng([self.seed, number])

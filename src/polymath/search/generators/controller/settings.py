@@ -11,12 +11,12 @@ class Settings:
 
     layers: int = 2
     units: int = 35
-    learning_rate: float = 0.04
+    learning_rate: float = 0.08
     clip: float = 0.0
     """How far the probability of an answer may move in one lesson, as a share (PPO); 0: REINFORCE."""
     every: int = 5
-    """Finished experiments per lesson."""
-    epochs: int = 4
+    """Finished experiments per lesson, at least."""
+    epochs: int = 2
     """Steps of Adam per lesson."""
     window: int = 40
     """The latest experiments of its own that a lesson looks at."""
