@@ -11,6 +11,7 @@ from .spec import Json, num_bytes, seconds
 from .store import Store, StoreError, rebuild, verify
 
 if TYPE_CHECKING:
+    from .experiments import Replayed, State
     from .learning import Listener
     from .problem import Problem
 
@@ -111,6 +112,35 @@ class Task:
 
         return leaderboard(self.store, self.record)
 
+    def experiments(
+        self, *, generator: str | None = None, state: State | None = None, best: int | None = None
+    ) -> list[dict[str, Json]]:
+        """Every experiment ever made for this task, in the order in which they began; or those asked for.
+
+        `state`: 'finished', 'cut', 'running' or 'failed'. `best`: so many, best first. Scores: higher is better.
+        """
+        from .experiments import select, tried
+
+        found = tried(self.store, self.name, self.record)
+        return [one.row() for one in select(found, generator=generator, state=state, best=best)]
+
+    def replay(self, number: int | str, *, cache: str | Path | None = None) -> Replayed:
+        """Runs experiment `number` again and compares what comes out, rung by rung, bit for bit.
+
+        `cache`: the folder of decoded data given to `learn`. Raises BadInput when the data are gone.
+        """
+        from .experiments import replay
+
+        return replay(self.store, f"{self.name}/{number}", cache=_cache(cache))
+
+    def picture(self, path: str | Path | None = None) -> Path:
+        """Draws the search as an SVG file and returns where it is: score over work, and the best path."""
+        from .experiments import entries
+        from .explain import write_picture
+
+        target = Path(path) if path else Path(f"{self.name}.svg")
+        return write_picture(self.store, self.record, target, entries=entries(self.store, self.record))
+
     def report(self, path: str | Path | None = None, *, cache: str | Path | None = None) -> Path:
         """Writes one self-contained HTML page with pictures and returns where it is.
 
@@ -124,7 +154,7 @@ class Task:
             self.record,
             Path(path) if path else Path(f"{self.name}.html"),
             entries=entries(self.store, self.record),
-            cache=Path(cache) if cache else Path.home() / ".cache" / "polymath",
+            cache=_cache(cache),
         )
 
     def __repr__(self) -> str:
@@ -132,3 +162,7 @@ class Task:
         return (
             f"<Task {self.name!r}: {summary.metric} {summary.test if summary.test is not None else summary.validation}>"
         )
+
+
+def _cache(given: str | Path | None) -> Path:
+    return Path(given) if given else Path.home() / ".cache" / "polymath"

@@ -72,7 +72,7 @@ def own(layers: list[str] | None) -> tuple[str, ...]:
 
 def predict(task: str, data: str, *, out: Path | None, store: Path, as_json: bool) -> None:
     """Answer for every row."""
-    knowledge = _open(store)
+    knowledge = opened(store)
     found = knowledge.task(task)
     predicted = found.predict(data)
     if out is not None:
@@ -89,12 +89,12 @@ def predict(task: str, data: str, *, out: Path | None, store: Path, as_json: boo
 
 def answers(task: str, data: Path, *, store: Path) -> list[dict[str, Any]]:
     """Answers in the order of the rows, for the demo."""
-    return _open(store).task(task).predict(data)
+    return opened(store).task(task).predict(data)
 
 
 def evaluate(task: str, data: str, *, store: Path, as_json: bool) -> None:
     """Score a task on new rows."""
-    result = _open(store).task(task).evaluate(data)
+    result = opened(store).task(task).evaluate(data)
     if as_json:
         terminal.print_json(result)
     else:
@@ -103,7 +103,7 @@ def evaluate(task: str, data: str, *, store: Path, as_json: bool) -> None:
 
 def tasks(*, store: Path, as_json: bool) -> None:
     """List all tasks."""
-    found = _open(store).tasks()
+    found = opened(store).tasks()
     if as_json:
         terminal.print_json({"tasks": [_line(task) for task in found]})
     else:
@@ -112,7 +112,7 @@ def tasks(*, store: Path, as_json: bool) -> None:
 
 def show(task: str, *, store: Path, as_json: bool) -> None:
     """Describe one task."""
-    found = _open(store).task(task)
+    found = opened(store).task(task)
     if as_json:
         terminal.print_json(plain(found.record.model_dump(mode="json")))
     else:
@@ -121,7 +121,7 @@ def show(task: str, *, store: Path, as_json: bool) -> None:
 
 def leaderboard(task: str, *, store: Path, as_json: bool) -> None:
     """Everything that was tried."""
-    found = _open(store).task(task)
+    found = opened(store).task(task)
     rows = found.leaderboard()
     if as_json:
         terminal.print_json({"task": found.name, "metric": found.record.summary.metric, "experiments": plain(rows)})
@@ -131,7 +131,7 @@ def leaderboard(task: str, *, store: Path, as_json: bool) -> None:
 
 def report(task: str, *, out: Path | None, store: Path, as_json: bool) -> None:
     """Write the page."""
-    path = _open(store).task(task).report(out)
+    path = opened(store).task(task).report(out)
     if as_json:
         terminal.print_json({"task": task, "report": str(path)})
     else:
@@ -142,7 +142,7 @@ def verify(level: str, *, store: Path, as_json: bool) -> int:
     """Check the store; gives the exit code."""
     if level not in ("quick", "full"):
         raise BadInput("is not a level of checking", value=level, remedy="Use quick or full.")
-    found = verify_(_open(store, read_only=False).store, level="quick" if level == "quick" else "full")
+    found = verify_(opened(store, read_only=False).store, level="quick" if level == "quick" else "full")
     if as_json:
         terminal.print_json(plain(output.as_dict(found)))
     else:
@@ -152,14 +152,14 @@ def verify(level: str, *, store: Path, as_json: bool) -> int:
 
 def rebuild(*, store: Path, as_json: bool) -> None:
     """Make the catalogue anew."""
-    found = rebuild_(_open(store, read_only=False).store)
+    found = rebuild_(opened(store, read_only=False).store)
     if as_json:
         terminal.print_json(plain(output.as_dict(found)))
     else:
         terminal.say(str(found))
 
 
-def _open(store: Path, *, read_only: bool = False) -> Polymath:
+def opened(store: Path, *, read_only: bool = False) -> Polymath:
     """An existing store; a mistyped folder is not made into a new one."""
     if not store.exists():
         raise BadInput("there is no store here", file=store, remedy="Learn a task first, or give --store.")

@@ -192,6 +192,54 @@ def leaderboard(task: Name, store: Store = KNOWLEDGE, json: Json = False) -> Non
 
 
 @_command
+def experiments(
+    task: Name,
+    generator: Annotated[
+        str | None, typer.Option("--generator", "-g", help="Only what this generator proposed.")
+    ] = None,
+    failed: Annotated[bool, typer.Option("--failed", help="Only those that failed.")] = False,
+    finished: Annotated[bool, typer.Option("--finished", help="Only those trained to their end.")] = False,
+    best: Annotated[int | None, typer.Option("--best", min=1, help="Only so many, best first.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Write all that the ledger holds: .jsonl or .parquet.")
+    ] = None,
+    tensorboard: Annotated[
+        Path | None, typer.Option("--tensorboard", help="Folder to write learning curves for TensorBoard to.")
+    ] = None,
+    picture: Annotated[Path | None, typer.Option("--picture", help="Draw the whole search: an .svg file.")] = None,
+    store: Store = KNOWLEDGE,
+    json: Json = False,
+) -> None:
+    """List every experiment of a task, write them to a file, draw the search."""
+    from . import commands, ledger
+
+    ledger.experiments(
+        task,
+        knowledge=commands.opened(store),
+        generator=generator,
+        failed=failed,
+        finished=finished,
+        best=best,
+        out=out,
+        tensorboard=tensorboard,
+        picture=picture,
+        as_json=json,
+    )
+
+
+@_command
+def replay(
+    experiment: Annotated[str, typer.Argument(metavar="TASK/NUMBER", help="Id of an experiment: digits/12.")],
+    store: Store = KNOWLEDGE,
+    json: Json = False,
+) -> None:
+    """Run an experiment again and compare, bit for bit. Exit code 1: something came out otherwise."""
+    from . import commands, ledger
+
+    raise typer.Exit(ledger.replay(experiment, knowledge=commands.opened(store), as_json=json))
+
+
+@_command
 def report(
     task: Name,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Where to write it (default: TASK.html).")] = None,

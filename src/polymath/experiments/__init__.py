@@ -4,7 +4,7 @@ Only reads the store; what it runs again goes into a folder that is thrown away.
 """
 
 from .export import write
-from .listing import State, Tried, entries, leaderboard, pick, select, task_of, tried
+from .listing import State, Tried, entries, leaderboard, select, tried
 from .replay import Replayed, ReplayedRung, replay
 from .tensorboard import write_tensorboard
 
@@ -15,10 +15,8 @@ __all__ = [
     "Tried",
     "entries",
     "leaderboard",
-    "pick",
     "replay",
     "select",
-    "task_of",
     "tried",
     "write",
     "write_tensorboard",

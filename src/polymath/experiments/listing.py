@@ -85,14 +85,15 @@ class Tried:
 def tried(store: Store, name: str, record: TaskRecord | None = None) -> list[Tried]:
     """All experiments of a task, in the order in which they began; those on other data than the record's too."""
     ledger = list(Ledger(store, name).entries())
-    chains: list[list[int]] = []
-    for place in range(len(ledger)):
-        _join(chains, place, ledger)
+    chains: dict[int, dict[int, list[int]]] = {}  # by number, then by the rung with which they came about
+    # By rung: one that had to be run again, for its checkpoint was lost, may stand behind its successors.
+    for place in sorted(range(len(ledger)), key=lambda place: ledger[place].rung):
+        _join(chains.setdefault(ledger[place].number, {}), place, ledger)
     dataset = record.origin.get("dataset") if record is not None else None
     learning = record is not None and record.state == "learning"
     counts: dict[int, int] = {}
     found = []
-    for chain in chains:
+    for _, chain in sorted(item for same in chains.values() for item in same.items()):
         rungs = tuple(ledger[place] for place in chain)
         number = rungs[0].number
         counts[number] = counts.get(number, 0) + 1
@@ -103,18 +104,18 @@ def tried(store: Store, name: str, record: TaskRecord | None = None) -> list[Tri
         return found
     # The final path is made of the latest of each number.
     weights = {member["number"]: float(member["weight"]) for member in record.members}
-    ids = {one.id: weights[one.last.number] for one in _latest(found, dataset) if one.last.number in weights}
+    ids = {one.id: weights[one.last.number] for one in _latest(found, record) if one.last.number in weights}
     return [replace(one, weight=ids.get(one.id, 0.0)) for one in found]
 
 
-def _join(chains: list[list[int]], place: int, ledger: Sequence[Entry]) -> None:
+def _join(chains: dict[int, list[int]], place: int, ledger: Sequence[Entry]) -> None:
     """Put a rung behind the one whose checkpoint it went on from; one that has another successor is continued twice."""
     entry = ledger[place]
-    for chain in reversed(chains) if entry.rung else ():
+    for chain in list(chains.values())[::-1] if entry.rung else ():
         if len(chain) < entry.rung:
             continue
         before = ledger[chain[entry.rung - 1]]
-        if before.number != entry.number or before.dataset != entry.dataset:
+        if before.dataset != entry.dataset:
             continue
         given = entry.request.get("checkpoint")  # ledgers of release 0.1.0 hold no requests
         if given is not None and given != before.outcome.get("checkpoint"):
@@ -122,19 +123,21 @@ def _join(chains: list[list[int]], place: int, ledger: Sequence[Entry]) -> None:
         if len(chain) == entry.rung:
             chain.append(place)
         else:
-            chains.append([*chain[: entry.rung], place])
+            chains[place] = [*chain[: entry.rung], place]
         return
-    chains.append([place])
+    chains[place] = [place]
 
 
-def _latest(found: Sequence[Tried], dataset: object) -> list[Tried]:
-    """On these data, the latest experiment of each number."""
-    return list({one.last.number: one for one in found if one.last.dataset == dataset}.values())
+def _latest(found: Sequence[Tried], record: TaskRecord) -> list[Tried]:
+    """On the data and from the seed of a task, the latest experiment of each number."""
+    same = [one for one in found if one.last.dataset == record.origin.get("dataset")]
+    seeded = [one for one in same if one.last.seed == record.origin.get("seed")]
+    return list({one.last.number: one for one in seeded or same}.values())
 
 
 def entries(store: Store, record: TaskRecord) -> list[Entry]:
     """The rungs of what `leaderboard` lists, oldest first."""
-    chosen = _latest(tried(store, record.name, record), record.origin.get("dataset"))
+    chosen = _latest(tried(store, record.name, record), record)
     placed = {place: entry for one in chosen for place, entry in zip(one.places, one.rungs, strict=True)}
     return [placed[place] for place in sorted(placed)]
 
@@ -158,7 +161,7 @@ def ranked(found: Sequence[Tried]) -> list[Tried]:
 
 def leaderboard(store: Store, record: TaskRecord) -> list[dict[str, Json]]:
     """The experiments on the data of a task, the latest of each number, best first, failures last."""
-    chosen = _latest(tried(store, record.name, record), record.origin.get("dataset"))
+    chosen = _latest(tried(store, record.name, record), record)
     return [one.row() for one in ranked(chosen)]
 
 

@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from ..engine import InLine, JobFailed
-from ..spec import BadInput, Json, loads
+from ..engine import InLine, JobFailed, pick_device
+from ..spec import BadInput, Json, canonical, loads, plain
 from ..store import Store, StoreError
-from .listing import Tried
+from .listing import Tried, pick, task_of, tried
 
 if TYPE_CHECKING:
     from ..search import Entry
     from ..train import Outcome
 
 Verdict = Literal["equal", "different", "cannot be compared"]
-WEIGHTS = "weights"
 
 
 @dataclass(frozen=True)
@@ -44,72 +44,84 @@ class ReplayedRung:
     """Why it cannot be compared."""
     differences: tuple[Difference, ...] = ()
     score: float | None = None
-    """As replayed."""
+    """As replayed; None when it failed, again or now."""
     seconds: float = 0.0
 
 
 @dataclass(frozen=True)
 class Replayed:
-    """An experiment run again. `equal` is False only if something that can be compared came out otherwise."""
+    """An experiment run again, up to the first rung that is not equal."""
 
     id: str
+    label: str
+    num_rungs: int
+    """As recorded."""
     rungs: tuple[ReplayedRung, ...]
     versions: dict[str, tuple[str, str]]
     """Package -> version then and now, where they differ."""
 
     @property
     def equal(self) -> bool:
+        """False only if something that can be compared came out otherwise."""
         return all(rung.verdict != "different" for rung in self.rungs)
 
+    def as_json(self) -> dict[str, Json]:
+        """As `polymath replay --json` prints it."""
+        return {
+            "experiment": self.id,
+            "equal": self.equal,
+            **plain({k: v for k, v in asdict(self).items() if k != "id"}),
+        }
 
-def replay(one: Tried, *, cache: Path, recorded: Path | None = None) -> Replayed:
+
+def replay(store: Store, id: str, *, cache: Path) -> Replayed:
     """Runs every rung of an experiment again, each from the checkpoint of the replayed one before, until they differ.
 
-    `cache`: where decoded data are. `recorded`: the scratch store of the task, if it is still there: with it, a
-    difference in the predictions is told in numbers. Raises BadInput if the ledger or the data do not suffice.
+    `id`: TASK/NUMBER. `cache`: the folder of decoded data given to `learn`. Nothing is written into the store. Raises
+    BadInput if there is no such experiment, or the ledger or the data do not suffice to run it.
     """
-    first = one.rungs[0]
-    if not first.request or "recipe" not in first.request:
-        old = "it was recorded by a release that did not keep what was asked for" if first.version < 2 else ""
-        built = str(first.outcome.get("reason", ""))
-        raise BadInput(
-            f"cannot be run again: {old or built or 'it is no training of a path'}",
-            value=one.id,
-            remedy="Only experiments of `polymath learn` since release 0.2 can be replayed.",
-        )
-    folder = _data(first, cache)
+    task = task_of(id)
+    one = pick(tried(store, task), id)
+    _replayable(one)
+    folder = _data(one, cache)
     rungs: list[ReplayedRung] = []
     checkpoint: str | None = None
     with tempfile.TemporaryDirectory(prefix="polymath-replay-") as scratch:
+        again = _Again(folder, Path(scratch) / "store", recorded=store.path / "scratch" / task)
         for entry in one.rungs:
             why = _not_comparable(entry)
             if why:
                 rungs.append(ReplayedRung(entry.rung, "cannot be compared", why))
                 break
-            outcome, seconds = _again(entry, checkpoint, folder=folder, scratch=Path(scratch) / "store")
-            stores = (recorded, Path(scratch) / "store")
-            found = _differences(entry, outcome, stores)
-            rungs.append(
-                ReplayedRung(
-                    entry.rung,
-                    "different" if found else "equal",
-                    differences=tuple(found),
-                    score=outcome.score,
-                    seconds=round(seconds, 3),
-                )
-            )
+            outcome, seconds = again.run(entry, checkpoint)
+            found = tuple(again.differences(entry, outcome))
+            verdict: Verdict = "different" if found else "equal"
+            rungs.append(ReplayedRung(entry.rung, verdict, "", found, outcome.score, round(seconds, 3)))
             checkpoint = outcome.checkpoint
             if found:
                 break
-    return Replayed(one.id, tuple(rungs), _versions(first.environment))
+    return Replayed(id, one.last.label, len(one.rungs), tuple(rungs), _versions(one.last.environment))
 
 
-def _data(entry: Entry, cache: Path) -> Path:
+def _replayable(one: Tried) -> None:
+    """Raises BadInput if the ledger does not hold what was asked for."""
+    first = one.rungs[0]
+    if first.rung == 0 and "recipe" in first.request:
+        return
+    why = "it could not even be built" if first.outcome.get("traceback") else "what was asked for is not in the ledger"
+    raise BadInput(
+        f"cannot be run again: {why}",
+        value=one.id,
+        remedy="Experiments that `polymath learn` ran with release 0.2 or later can be.",
+    )
+
+
+def _data(one: Tried, cache: Path) -> Path:
     """The folder of the decoded data that an experiment was made on."""
-    folder = cache / "data" / entry.dataset
+    folder = cache / "data" / one.last.dataset
     if not (folder / "dataset.json").exists():
         raise BadInput(
-            f"the decoded data of {entry.task!r} are no longer there, so its experiments cannot be run again",
+            f"the decoded data of {one.last.task!r} are no longer there, so its experiments cannot be run again",
             file=folder,
             remedy="Give the same `polymath learn` command again: it decodes them anew and learns nothing twice.",
         )
@@ -119,92 +131,86 @@ def _data(entry: Entry, cache: Path) -> Path:
 def _not_comparable(entry: Entry) -> str:
     """Why a rung cannot come out the same; empty if it should."""
     if entry.outcome.get("hurried"):
-        return "the clock hurried it: how far it came depended on how busy the machine was (with --work it would not)"
+        return "the clock hurried it, so its outcome depended on how busy the machine was (under --work none does)"
     if entry.outcome.get("died"):
         return f"its worker died: {entry.outcome.get('reason', '')}"
     return ""
 
 
-def _again(entry: Entry, checkpoint: str | None, *, folder: Path, scratch: Path) -> tuple[Outcome, float]:
-    """The outcome of a rung run here and now; its first line of failure where it dies."""
-    from ..train import Context, Job, Outcome
-    from ..train.rung import request, run_json
+@dataclass(frozen=True)
+class _Again:
+    """Where an experiment is run again, and what is left of where it was run."""
 
-    job = Job.model_validate({**entry.request, "checkpoint": checkpoint})
-    Store.open(scratch).close()
-    context = Context(
-        dataset_folder=str(folder), scratch=str(scratch), device=_device(entry.environment.get("device", "cpu"))
-    )
-    began = time.monotonic()
-    try:
-        outcome = Outcome.model_validate(loads(InLine(run_json).submit(request(job, context)).result()))
-    except JobFailed as error:
-        outcome = Outcome(ok=False, reason=str(error))
-    return outcome, time.monotonic() - began
+    dataset: Path
+    scratch: Path
+    recorded: Path
+    """The scratch store of its task, if it is still there: with it, differences can be told in numbers."""
 
+    def run(self, entry: Entry, checkpoint: str | None) -> tuple[Outcome, float]:
+        """The outcome of a rung, run here and now, and the seconds it took."""
+        from ..train import Context, Job, Outcome
+        from ..train.rung import request, run_json
 
-def _device(wanted: str) -> str:
-    from ..engine import pick_device
+        job = Job.model_validate({**entry.request, "checkpoint": checkpoint})
+        Store.open(self.scratch).close()
+        device = pick_device("cpu" if entry.environment.get("device", "cpu") == "cpu" else "cuda")
+        context = Context(dataset_folder=str(self.dataset), scratch=str(self.scratch), device=device)
+        began = time.monotonic()
+        try:
+            outcome = Outcome.model_validate(loads(InLine(run_json).submit(request(job, context)).result()))
+        except JobFailed as error:
+            outcome = Outcome(ok=False, reason=str(error))
+        return outcome, time.monotonic() - began
 
-    return pick_device("cpu" if wanted == "cpu" else "cuda")
+    def differences(self, entry: Entry, now: Outcome) -> Iterator[Difference]:
+        """Parts of the outcome that are not equal, for people; none if the digests of the outcomes are equal."""
+        from ..train import Outcome
 
+        then = Outcome.model_validate({n: v for n, v in entry.outcome.items() if n in Outcome.model_fields})
+        if then.result_digest == now.result_digest or (not then.ok and not now.ok and then.reason == now.reason):
+            return
+        for name in ("ok", "reason", "score", "work", "parameters"):
+            if getattr(then, name) != getattr(now, name):
+                yield Difference(name, getattr(then, name), getattr(now, name))
+        if then.predictions != now.predictions:
+            apart = self._apart(then.predictions, now.predictions)
+            yield Difference("predictions", then.predictions, apart or now.predictions)
+        if _genes(then) != _genes(now):
+            changed = sorted({name for name, _ in _genes(then) ^ _genes(now)})
+            yield Difference("weights", f"of {len(_genes(then))} layers", f"others in {', '.join(changed[:5])}")
+        for name in ("scores", "checkpoint", "curve"):
+            if getattr(then, name) != getattr(now, name):
+                parts = (value.model_dump(mode="json")[name] for value in (then, now))
+                yield Difference(name, *(canonical(part) for part in parts))
 
-def _differences(entry: Entry, outcome: Outcome, stores: tuple[Path | None, Path]) -> list[Difference]:
-    """Parts of the outcome that are not equal, in the words of people; none if their digests are equal."""
-    from ..train import Outcome
-
-    kept = {name: value for name, value in entry.outcome.items() if name in Outcome.model_fields}
-    before = Outcome.model_validate(kept)
-    if before.result_digest == outcome.result_digest:
-        return []
-    found = [
-        Difference(name, getattr(before, name), getattr(outcome, name))
-        for name in ("ok", "reason", "score", "work", "parameters")
-        if getattr(before, name) != getattr(outcome, name)
-    ]
-    if before.predictions != outcome.predictions:
-        how = _apart(before.predictions, outcome.predictions, stores)
-        found.append(Difference("predictions", before.predictions, how or outcome.predictions))
-    genes = _weights(before) ^ _weights(outcome)
-    if genes:
-        names = sorted({name for name, _ in genes})
-        found.append(Difference(WEIGHTS, len(_weights(before)), ", ".join(names[:5])))
-    rest = [
-        name
-        for name in ("scores", "checkpoint", "paths", "curve")
-        if getattr(before, name) != getattr(outcome, name) and not (name == "paths" and genes)
-    ]
-    return found + [Difference(name, "recorded otherwise", "") for name in rest]
-
-
-def _weights(outcome: Outcome) -> set[tuple[str, str | None]]:
-    return {(f"fold {i} {gene.name}", gene.weights) for i, path in enumerate(outcome.paths) for gene in path.genes}
-
-
-def _apart(before: str | None, after: str | None, stores: tuple[Path | None, Path]) -> str:
-    """How far two sets of predictions are apart, if both are still there."""
-    if before is None or after is None or stores[0] is None or not stores[0].exists():
-        return ""
-    try:
-        with Store.open(stores[0], read_only=True) as then, Store.open(stores[1]) as now:
-            old, new = then.get_tensors(before), now.get_tensors(after)
-    except StoreError:
-        return ""
-    parts = [name for name in old if name != "rows" and name in new and old[name].shape == new[name].shape]
-    if not parts:
-        return ""
-    rows = sum(int((old[name] != new[name]).any(axis=tuple(range(1, old[name].ndim))).sum()) for name in parts)
-    most = max(float(np.abs(old[name] - new[name]).max()) for name in parts)
-    return f"{rows:,} of {sum(len(old[name]) for name in parts):,} rows, by at most {most:.3g}"
+    def _apart(self, then: str | None, now: str | None) -> str:
+        """How far two sets of predictions are apart, if both are still there."""
+        if then is None or now is None or not self.recorded.exists():
+            return ""
+        try:
+            with Store.open(self.recorded, read_only=True) as old_store, Store.open(self.scratch) as new_store:
+                old, new = old_store.get_tensors(then), new_store.get_tensors(now)
+        except StoreError:
+            return ""
+        parts = [n for n in old if n != "rows" and n in new and old[n].shape == new[n].shape]
+        if not parts:
+            return ""
+        rows = sum(int((old[n] != new[n]).reshape(len(old[n]), -1).any(axis=1).sum()) for n in parts)
+        most = max(float(np.abs(old[n] - new[n]).max()) for n in parts)
+        return f"others in {rows:,} of {sum(len(old[n]) for n in parts):,} rows, by up to {most:.3g}"
 
 
-def _versions(environment: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
+def _genes(outcome: Outcome) -> set[tuple[str, str | None]]:
+    return {
+        (f"fold {fold} {gene.name}", gene.weights) for fold, path in enumerate(outcome.paths) for gene in path.genes
+    }
+
+
+def _versions(environment: Mapping[str, str]) -> dict[str, tuple[str, str]]:
+    """Packages whose version is another than then."""
     found = {}
     for name, then in environment.items():
-        try:
-            now = version(name)
-        except PackageNotFoundError:
-            continue
-        if now != then:
-            found[name] = (str(then), now)
+        with contextlib.suppress(PackageNotFoundError):
+            if version(name) != then:
+                found[name] = (then, version(name))
     return found

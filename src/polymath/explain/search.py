@@ -97,7 +97,7 @@ def best_path(material: Material) -> Html | None:
     if best is None or path is None:
         return None
     title = f"The best experiment: number {best.number}, {text(best.label, 80)}"
-    said = f"Proposed by {best.generator}; alone it reaches {score(material.summary.metric, best.score)}. "
+    said = f"{_chosen(best).capitalize()}; alone it reaches {score(material.summary.metric, best.score)}. "
     said += "Orange lines are skip connections: they pass by layers that lead the same way."
     parts: list[object] = [tag("h3", title), figure(draw(gene_boxes(path), title), said, wide=True)]
     if best.choices:
@@ -128,7 +128,7 @@ def picture(material: Material) -> Html:
     path = _drawable(best)
     if best is not None and path is not None:
         wide, high, boxes = flow(gene_boxes(path))
-        said = f"The best: number {best.number}, by {best.generator}, {metric_name(metric)} {score(metric, best.score)}"
+        said = f"The best: number {best.number}, {_chosen(best)}, {metric_name(metric)} {score(metric, best.score)}"
         parts.append(_word(24, top + 20, said, size=15, kind="strong"))
         width = max(width, wide + 48)
         parts.append(tag("g", join(boxes), transform=f"translate({(width - wide) / 2:.1f} {top + 40:.1f})"))
@@ -145,6 +145,10 @@ def picture(material: Material) -> Html:
         width=round(width),
         height=round(top),
     )
+
+
+def _chosen(one: Tried) -> str:
+    return "always tried first" if one.generator == FIXED else f"proposed by {text(one.generator, 40)}"
 
 
 def _drawable(best: Tried | None) -> Path | None:
