@@ -30,11 +30,14 @@ import json, resource, sys, time
 from pathlib import Path
 began = time.monotonic()
 from polymath import learning
+from polymath.learning import compose
+from polymath.app.lean import arrow_without_pandas
 import torch
+arrow_without_pandas()  # as the command does: pandas would count as memory of the reader
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 loaded = time.monotonic()
 wishes = learning.Wishes(name="reading", targets=(sys.argv[2],))
-rows, dataset = learning.prepare(sys.argv[1], wishes, cache=Path(sys.argv[3]), listener=learning.Silent())
+rows, dataset = compose.prepare(sys.argv[1], wishes, cache=Path(sys.argv[3]), listener=learning.Silent())
 done = time.monotonic()
 size = sum(array.nbytes for array in [*dataset.inputs.values(), *dataset.targets.values()])
 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

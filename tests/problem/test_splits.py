@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from polymath.problem.features import Category, Number
+from polymath.problem.features.common import spread, take
 from polymath.problem.problem import Split
 from polymath.problem.sources import read
 from polymath.problem.splits import TEST, assign
@@ -202,3 +204,19 @@ def test_many_whole_numbers_are_amounts():
     columns = table(400)
     columns["y"] = np.arange(400)
     assert (folds_of(columns, outputs=AMOUNT) == TEST).sum() in (79, 80, 81)
+
+
+def test_folds_do_not_depend_on_how_a_table_is_cut_into_chunks():
+    whole = pa.table(table(500) | {"x": np.arange(500) % 90 / 7.0, "z": ["same text"] * 500})
+    cut = pa.concat_tables([whole.slice(0, 1), whole.slice(1, 0), whole.slice(1, 320), whole.slice(321)])
+    assert cut["x"].num_chunks > 2
+    assert folds_of(cut).tolist() == folds_of(whole).tolist()
+
+
+@pytest.mark.parametrize("cuts", [[], [100], [1, 1, 40]])
+def test_values_are_taken_from_chunks_as_from_one(cuts):
+    numbers = np.arange(100)
+    column = pa.chunked_array([pa.array(part, pa.int64()) for part in np.split(numbers, cuts)])
+    indices = np.array([0, 0, 1, 39, 40, 99])
+    assert take(column, indices).to_pylist() == indices.tolist()
+    assert spread(column, 7).to_pylist() == np.linspace(0, 99, 7).astype(int).tolist()

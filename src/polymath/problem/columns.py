@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ..spec import printable
+from .features.common import spread
 from .sources import values as words
 
 MOST_LOOKED_AT = 50_000
@@ -58,7 +59,7 @@ class Column:
         sampled = len(column) > MOST_LOOKED_AT
         looked = column
         if sampled:
-            looked = column.take(pa.array(np.linspace(0, len(column) - 1, MOST_LOOKED_AT).astype(np.int64)))
+            looked = spread(column, MOST_LOOKED_AT)
         array = looked.combine_chunks()
         if pa.types.is_dictionary(array.type):
             array = array.dictionary_decode()

@@ -16,21 +16,22 @@ import tempfile
 import time
 import uuid
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import pyarrow as pa
-from numpy.lib.format import open_memmap
+from numpy.lib.format import dtype_to_descr, write_array_header_1_0
 
 from ..spec import BadInput, canonical, loads, sha256
 from .features import BadValue, Encoded, Feature, parse_feature
 from .features._pictures import image_hashes
 from .problem import CHUNK, ROW, Problem
 from .sources.rows import MOST_UNUSED, Rows, Unused
+from .sources.spill import give_back
 
 FORMAT = 1
 TEST = -1
@@ -93,6 +94,7 @@ class Dataset:
             folder.mkdir(parents=True, exist_ok=True)
             _sweep(folder)
             draft = Path(tempfile.mkdtemp(prefix=".draft-", dir=folder))
+            give_back()
             try:
                 _Writer(rows, folds, folder, draft).write(problem, digest)
                 draft.rename(final)
@@ -182,14 +184,42 @@ def encoded_once(rows: Rows, feature: Feature, folder: Path) -> EncodedOnce:
 
 def _encode_into(path: Path, column: pa.ChunkedArray, feature: Feature) -> list[BadValue]:
     bad: list[BadValue] = []
-    array: np.ndarray | None = None
-    for start in range(0, len(column), CHUNK):
-        encoded = feature.encode(column.slice(start, CHUNK))
-        if array is None:
-            array = open_memmap(path, "w+", encoded.array.dtype, (len(column), *encoded.array.shape[1:]))
-        array[start : start + len(encoded.array)] = encoded.array
-        bad += [_moved(one, start) for one in encoded.bad]
+    with _ArrayFiles(len(column), lambda _: path) as files:
+        for start in range(0, len(column), CHUNK):
+            encoded = feature.encode(column.slice(start, CHUNK))
+            files.append(feature.name, encoded.array)
+            bad += [_moved(one, start) for one in encoded.bad]
     return bad
+
+
+class _ArrayFiles:
+    """Arrays of `rows` rows as .npy files that grow chunk by chunk.
+
+    Pages of a memory map count as memory of this process for as long as it is open; what was written does not.
+    """
+
+    def __init__(self, rows: int, place: Callable[[str], Path]) -> None:
+        """`place` gives the path of the file of a name."""
+        self.rows, self.place = rows, place
+        self.files: dict[str, BinaryIO] = {}
+        self.types: dict[str, np.dtype[Any]] = {}
+
+    def append(self, name: str, chunk: np.ndarray) -> None:
+        """The next rows of an array; the first chunk settles its type and its other axes."""
+        if name not in self.files:
+            self.files[name] = self.place(name).open("wb")
+            self.types[name] = chunk.dtype
+            shape = (self.rows, *chunk.shape[1:])
+            described = {"descr": dtype_to_descr(chunk.dtype), "fortran_order": False, "shape": shape}
+            write_array_header_1_0(self.files[name], described)
+        self.files[name].write(np.ascontiguousarray(chunk, dtype=self.types[name]).data)
+
+    def __enter__(self) -> _ArrayFiles:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for file in self.files.values():
+            file.close()
 
 
 def _moved(value: BadValue, start: int) -> BadValue:
@@ -249,42 +279,37 @@ class _Writer:
         _write(self.draft / "dataset.json", described)
 
     def _write_inputs(self, problem: Problem, once: Mapping[str, EncodedOnce]) -> None:
-        places: dict[str, np.ndarray] = {}
         shared = {problem.port_of(f): once[f.name].file for f in problem.inputs if f.name in once}
         for port, file in shared.items():
             self.files[f"input {port}"] = f"../encoded/{file.name}"  # all datasets of these rows use the same file
-        for start in range(0, len(self.rows), CHUNK):
-            table = self.rows.table.slice(start, CHUNK).select(list(problem.columns))
-            encoded = {
-                feature.name: _part(once[feature.name], start)
-                if feature.name in once
-                else feature.encode(table[feature.name])
-                for feature in problem.inputs
-            }
-            joined = problem.join(table, encoded)
-            for port, array in joined.arrays.items():
-                if port in shared:
-                    continue
-                if port not in places:
-                    places[port] = self._create(f"input {port}", array)
-                places[port][start : start + len(array)] = array
-            self._count(joined.bad, joined.usable, start)
+        with _ArrayFiles(len(self.rows), self._path) as files:
+            for start in range(0, len(self.rows), CHUNK):
+                table = self.rows.table.slice(start, CHUNK).select(list(problem.columns))
+                encoded = {
+                    feature.name: _part(once[feature.name], start)
+                    if feature.name in once
+                    else feature.encode(table[feature.name])
+                    for feature in problem.inputs
+                }
+                joined = problem.join(table, encoded)
+                for port, array in joined.arrays.items():
+                    if port not in shared:
+                        files.append(f"input {port}", array)
+                self._count(joined.bad, joined.usable, start)
 
     def _write_targets(self, problem: Problem) -> None:
-        places: dict[str, np.ndarray] = {}
-        for start in range(0, len(self.rows), CHUNK):
-            encoded = problem.encode_targets(self.rows.table.slice(start, CHUNK))
-            nothing = np.ones(min(CHUNK, len(self.rows) - start), dtype=bool)
-            for feature in problem.outputs:
-                array = encoded[feature.name].array
-                if feature.name not in places:
-                    places[feature.name] = self._create(f"target {feature.name}", array)
-                places[feature.name][start : start + len(array)] = array
-                nothing &= ~feature.known(array)
-            bad = {name: one.bad for name, one in encoded.items() if one.bad}
-            self._count(bad, np.ones_like(nothing), start)
-            for row in np.flatnonzero(nothing):
-                self._drop(start + int(row), ", ".join(f.name for f in problem.outputs), "has no target")
+        with _ArrayFiles(len(self.rows), self._path) as files:
+            for start in range(0, len(self.rows), CHUNK):
+                encoded = problem.encode_targets(self.rows.table.slice(start, CHUNK))
+                nothing = np.ones(min(CHUNK, len(self.rows) - start), dtype=bool)
+                for feature in problem.outputs:
+                    array = encoded[feature.name].array
+                    files.append(f"target {feature.name}", array)
+                    nothing &= ~feature.known(array)
+                bad = {name: one.bad for name, one in encoded.items() if one.bad}
+                self._count(bad, np.ones_like(nothing), start)
+                for row in np.flatnonzero(nothing):
+                    self._drop(start + int(row), ", ".join(f.name for f in problem.outputs), "has no target")
 
     def _write_weights(self, problem: Problem) -> None:
         if (encoded := problem.encode_weights(self.rows.table)) is None:
@@ -314,10 +339,6 @@ class _Writer:
         if len(self.unused) < MOST_UNUSED:
             file, number = self.rows.origin(row)
             self.unused.append(Unused(file, number, column, value, reason))
-
-    def _create(self, name: str, like: np.ndarray) -> np.ndarray:
-        """A file for all rows of an array of which `like` is the first chunk."""
-        return open_memmap(self._path(name), "w+", like.dtype, (len(self.rows), *like.shape[1:]))
 
     def _save(self, name: str, array: np.ndarray) -> None:
         np.save(self._path(name), array)

@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -14,6 +15,7 @@ import pyarrow.compute as pc
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from .problem import CHUNK
 from .sources.rows import Rows
 
 MOST_TEXT_BYTES = 1_000_000
@@ -35,17 +37,20 @@ class Likeness:
         parts = []
         for name in inputs:
             content = hashes[name] if name in hashes else hash_column(rows, name)
-            whole = mixed(whole ^ content)
+            whole ^= content
+            whole = mixed(whole)
             if name in hashes or is_long_text(rows, name):
                 parts.append(content)
         return cls(whole, tuple(parts))
 
     def groups(self, most: int) -> np.ndarray:
-        """Group of each row, int64 [N]: alike rows share one.
+        """Group of each row, whole numbers [N]: alike rows share one.
 
         A group of more than `most` rows is no accident (few different inputs, blank pictures): its rows stay single.
         """
         same = limited(self.whole, most)
+        if not self.parts:
+            return same
         alike = joined([*(limited(part, most, nothing=True) for part in self.parts), same])
         chained = np.bincount(alike)[alike] > most  # a is like b is like c ...: only what is the same counts
         return np.where(chained, alike.max(initial=0) + 1 + same, alike)
@@ -57,10 +62,13 @@ class Likeness:
             keys = mixed(keys ^ hash_column(rows, name))
         # Rows with equal content: any order will do, but it must be one.
         order = np.argsort(keys, kind="stable")
-        again = np.r_[False, keys[order][1:] == keys[order][:-1]]
-        run = np.arange(len(keys)) - np.maximum.accumulate(np.where(again, 0, np.arange(len(keys))))
-        result = keys.copy()
-        result[order] = mixed(keys[order] + run.astype(np.uint64))
+        again = ~first_of_run(keys[order])
+        result = mixed(keys)
+        if again.any():
+            places = np.arange(len(keys), dtype=index_type(len(keys)))
+            run = places - np.maximum.accumulate(np.where(again, 0, places))
+            twins = order[again]
+            result[twins] = mixed(keys[twins] + run[again].astype(np.uint64))
         return result
 
 
@@ -69,12 +77,28 @@ def limited(content: np.ndarray, most: int, *, nothing: bool = False) -> np.ndar
 
     With `nothing`, 0 stands for a value that is not there and is like no other.
     """
-    _, codes, counts = np.unique(content, return_inverse=True, return_counts=True)
+    order = np.argsort(content, kind="stable")
+    ordered = np.cumsum(first_of_run(content[order]), dtype=index_type(len(content))) - 1
+    counts = np.bincount(ordered)
+    codes = np.empty_like(ordered)
+    codes[order] = ordered
     large = counts[codes] > most
     if nothing:
         large |= content == 0
     codes[large] = len(counts) + np.flatnonzero(large)
     return codes
+
+
+def first_of_run(values: np.ndarray) -> np.ndarray:
+    """Where a value differs from the one before it, bool [N]; the first one does."""
+    first = np.ones(len(values), dtype=bool)
+    np.not_equal(values[1:], values[:-1], out=first[1:])
+    return first
+
+
+def index_type(rows: int) -> type[np.signedinteger[Any]]:
+    """Whole numbers for up to twice as many rows: half the memory unless there are very many."""
+    return np.int32 if rows < 1 << 29 else np.int64
 
 
 def joined(labels: Sequence[np.ndarray]) -> np.ndarray:
@@ -84,7 +108,7 @@ def joined(labels: Sequence[np.ndarray]) -> np.ndarray:
     num_rows, offset = len(labels[0]), len(labels[0])
     ends = []
     for codes in labels:
-        ends.append(codes + offset)
+        ends.append(codes.astype(np.int64) + offset)
         offset += int(codes.max(initial=0)) + 1
     begins = np.tile(np.arange(num_rows), len(labels))
     graph = coo_array((np.ones(len(begins), dtype=np.int8), (begins, np.concatenate(ends))), shape=(offset, offset))
@@ -120,16 +144,25 @@ def ranks_of_text(column: pa.ChunkedArray) -> np.ndarray:
 def hash_column(rows: Rows, name: str) -> np.ndarray:
     """Hash of each value, uint64 [N]; 0 = missing. Texts: of letters and digits, so spacing and case do not matter."""
     column = rows.table[name]
-    kind = column.type
     if rows.file_columns.get(name) == "text":
         return hash_files(column.to_pylist())
     if name in rows.file_columns:
         return hash_texts(relative(column.combine_chunks()))
+    hashed = np.empty(len(column), dtype=np.uint64)
+    for start in range(0, len(column), CHUNK):
+        hashed[start : start + CHUNK] = hash_values(column.slice(start, CHUNK))
+    return hashed
+
+
+def hash_values(column: pa.ChunkedArray) -> np.ndarray:
+    """Hash of each value of a piece of a column."""
+    kind = column.type
     if pa.types.is_temporal(kind):
         column = pc.cast(pc.cast(column, pa.timestamp("us")), pa.int64())
     if pa.types.is_boolean(kind) or pa.types.is_integer(column.type) or pa.types.is_floating(kind):
-        numbers = pc.cast(column, pa.float64(), safe=False).to_numpy() + 0.0  # -0.0 is 0.0
-        hashed = mixed(np.ascontiguousarray(numbers).view(np.uint64))
+        numbers = pc.cast(column, pa.float64(), safe=False).to_numpy()
+        numbers = np.ascontiguousarray(numbers + 0.0)  # -0.0 is 0.0
+        hashed = mixed(numbers.view(np.uint64))
         hashed[np.isnan(numbers)] = 0
         return hashed
     if pa.types.is_string(kind) or pa.types.is_large_string(kind):
@@ -189,7 +222,13 @@ def is_long_text(rows: Rows, name: str) -> bool:
 def mixed(bits: np.ndarray) -> np.ndarray:
     """Well mixed bits (splitmix64, Steele et al. 2014)."""
     with np.errstate(over="ignore"):
-        z = bits + np.uint64(0x9E3779B97F4A7C15)
-        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        return np.asarray(z ^ (z >> np.uint64(31)), dtype=np.uint64)
+        z = np.asarray(bits + np.uint64(0x9E3779B97F4A7C15))
+        shifted = z >> np.uint64(30)
+        z ^= shifted
+        z *= np.uint64(0xBF58476D1CE4E5B9)
+        np.right_shift(z, np.uint64(27), out=shifted)
+        z ^= shifted
+        z *= np.uint64(0x94D049BB133111EB)
+        np.right_shift(z, np.uint64(31), out=shifted)
+        z ^= shifted
+        return z

@@ -17,7 +17,7 @@ from ..spec import BadInput, Spec, canonical, loads
 from . import _toml, metrics
 from .features import Feature, parse_feature
 from .features.base import BadValue, Encoded, Metric
-from .features.common import numbers
+from .features.common import numbers, take
 from .form import Form, vector
 
 ROW = "row"
@@ -272,7 +272,7 @@ class Problem(Spec):
 
 def _take(column: pa.ChunkedArray, indices: np.ndarray) -> pa.ChunkedArray:
     """The rows at sorted `indices`; the column itself where that is all of them."""
-    return column if len(indices) == len(column) else column.take(pa.array(indices))
+    return column if len(indices) == len(column) else take(column, indices)
 
 
 def _spread(indices: np.ndarray, most: int) -> np.ndarray:

@@ -19,6 +19,7 @@ from .features.common import numbers
 from .problem import Split
 from .sources.folders import SPLITS
 from .sources.rows import Rows
+from .sources.spill import give_back
 
 TEST = -1
 FEWEST_ROWS = 8
@@ -53,9 +54,11 @@ def assign(
     if split.kind == "time":
         assert column is not None
         return by_time(column, split)
+    give_back()  # what finding out the types of columns needed
     content = likeness.Likeness.of(rows, inputs=inputs, hashes=hashes or {})
     alike = content.groups(most=max(1, int(len(rows) * biggest_group(split))))
     keys = content.keys(rows, outputs=[one.name for one in outputs], seed=split.seed)
+    del content  # here, because many rows need the room for their strata
     if split.kind == "group":
         assert column is not None
         alike = likeness.joined([alike, likeness.codes_of(column)])
@@ -120,7 +123,7 @@ def shares(strata: np.ndarray, groups: np.ndarray, keys: np.ndarray, split: Spli
     first, sizes, members = summary(groups, keys)
     stratum = strata[first]
     order = np.lexsort((keys[first], stratum))
-    starts = np.flatnonzero(np.r_[True, np.diff(stratum[order]) != 0])
+    starts = np.flatnonzero(likeness.first_of_run(stratum[order]))
     stops = np.r_[starts[1:], len(order)]
     result = np.zeros(len(first), dtype=np.int8)
     owed, turn, folds = 0.0, 0, num_folds(split)
@@ -151,11 +154,12 @@ def one_of(folds: np.ndarray, split: Split) -> np.ndarray:
 def summary(groups: np.ndarray, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Per group its row with the least key and its size; per row the position of its group."""
     order = np.lexsort((keys, groups))
-    starts = np.flatnonzero(np.r_[True, np.diff(groups[order]) != 0])
-    sizes = np.diff(np.r_[starts, len(order)])
-    members = np.empty(len(groups), dtype=np.int64)
-    members[order] = np.repeat(np.arange(len(starts)), sizes)
-    return order[starts], sizes, members
+    begins = likeness.first_of_run(groups[order])
+    kind = likeness.index_type(len(groups))
+    ordered = np.cumsum(begins, dtype=kind) - 1
+    members = np.empty_like(ordered)
+    members[order] = ordered
+    return order[begins].astype(kind), np.bincount(ordered).astype(kind), members
 
 
 def strata_of(table: pa.Table, outputs: Sequence[Feature]) -> np.ndarray:
@@ -174,7 +178,7 @@ def strata_of(table: pa.Table, outputs: Sequence[Feature]) -> np.ndarray:
         return np.zeros(table.num_rows, dtype=np.int64)
     bins = max(1, min(BINS, int(known.sum()) // FOLDS))  # fewer than a row per fold and bin, and all get one fold
     edges = np.unique(np.quantile(values[known], np.linspace(0, 1, bins + 1)[1:-1]))
-    return np.where(known, np.searchsorted(edges, values, side="right"), -1)
+    return np.where(known, np.searchsorted(edges, values, side="right"), -1).astype(np.int32)
 
 
 def by_time(column: pa.ChunkedArray, split: Split) -> np.ndarray:

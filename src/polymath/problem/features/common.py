@@ -35,11 +35,24 @@ def _large(kind: pa.DataType) -> pa.DataType:
     return pa.large_binary() if pa.types.is_binary(kind) else pa.large_string()
 
 
+def take(values: pa.ChunkedArray, indices: np.ndarray) -> pa.ChunkedArray:
+    """The values at sorted `indices`, from chunk after chunk: of a whole column Arrow would make one chunk first."""
+    if values.num_chunks < 2:
+        return values.take(pa.array(indices))
+    ends = np.cumsum([len(chunk) for chunk in values.chunks])
+    parts = np.split(indices, np.searchsorted(indices, ends[:-1]))
+    begins = [0, *ends[:-1].tolist()]
+    taken = [
+        chunk.take(pa.array(part - begin)) for chunk, part, begin in zip(values.chunks, parts, begins, strict=True)
+    ]
+    return pa.chunked_array(taken, values.type)
+
+
 def spread(values: pa.ChunkedArray, most: int) -> pa.ChunkedArray:
     """At most so many values, evenly spread: the same ones every time."""
     if len(values) <= most:
         return values
-    return values.take(pa.array(np.linspace(0, len(values) - 1, most).astype(np.int64)))
+    return take(values, np.linspace(0, len(values) - 1, most).astype(np.int64))
 
 
 def plain_values(array: pa.Array) -> list[Any]:

@@ -48,8 +48,9 @@ class Number(Feature):
             if as_output:
                 raise BadInput("no row holds a number to learn", column=self.name, remedy="Choose another target.")
             return self.replace(mean=0.0, deviation=1.0)
-        largest = float(np.abs(found).max()) or 1.0  # sums of squares of 1e300 overflow; of fractions of it they do not
-        scaled = found / largest
+        # Sums of squares of 1e300 overflow; of fractions of the largest they do not.
+        largest = float(max(found.max(), -found.min())) or 1.0
+        scaled = np.divide(found, largest, out=found)
         deviation = float(scaled.std()) * largest
         # A constant column has a deviation of rounding errors: dividing by it would blow them up.
         steady = deviation <= 1e-12 * largest or not math.isfinite(deviation)

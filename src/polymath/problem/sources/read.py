@@ -21,7 +21,7 @@ from .jsonish import read_json
 from .memory import from_memory, kind_name
 from .paths import Finder, resolve
 from .rows import Origins, Rows, Tally
-from .spill import Loaded, Room
+from .spill import Loaded, Room, give_back
 from .walk import File, kind_of, walk
 
 
@@ -46,7 +46,9 @@ def read(
     if others:
         parts = [("train", part), *((word, read_one(one, tally, room)) for word, one in others)]
         part = joined(parts, tally)
-    return finished(part, source, tally)
+    rows = finished(part, source, tally)
+    give_back()
+    return rows
 
 
 def described(data: object) -> str:

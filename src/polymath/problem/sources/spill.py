@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,6 +63,12 @@ class Room:
         return Basket(self.cache / "rows" / key)
 
 
+def give_back() -> None:
+    """Return to the system what is free in this process: after work on a large table as much again as a third of it."""
+    for pool in (pa.default_memory_pool(), pa.system_memory_pool()):
+        pool.release_unused()
+
+
 class Basket:
     """Takes batches of one schema and gives them back as one table."""
 
@@ -102,7 +109,7 @@ class Basket:
 
     def done(self, schema: pa.Schema, tally: Tally) -> Loaded:
         """The table. `tally` is kept beside it for the next time."""
-        numbers = plain_numbers(np.concatenate(self.numbers)) if self.numbers else None
+        numbers = None if count_on(self.numbers) else np.concatenate(self.numbers)
         if self.writer is None:
             return Loaded(pa.Table.from_batches(self.batches, schema), numbers)
         assert self.place is not None
@@ -129,6 +136,7 @@ class Basket:
         return Loaded(table, np.load(numbers) if numbers.exists() else None)
 
 
-def plain_numbers(numbers: np.ndarray) -> np.ndarray | None:
-    """None for 1, 2, 3, ..., which needs no memory."""
-    return None if np.array_equal(numbers, np.arange(1, len(numbers) + 1)) else numbers
+def count_on(parts: Sequence[np.ndarray]) -> bool:
+    """Whether the parts in order hold 1, 2, 3, ... and nothing else, which needs no memory."""
+    begins = np.cumsum([1, *map(len, parts)])
+    return all(np.array_equal(part, np.arange(i, i + len(part))) for i, part in zip(begins, parts, strict=False))
