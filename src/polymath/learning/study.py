@@ -156,7 +156,7 @@ class Study:
                 raw = {**raw, feature.name: raw[feature.name] / np.float32(temperature)}
             calibration[feature.name] = found
         assert self._rows is not None
-        shown = _Judged(self._rows, raw, targets, self._scores(raw, targets))
+        shown = _Judged(self._rows, raw, targets, self._scores(raw, targets, calibration))
         record = self._record(state, path, weights, calibration, shown)
         self._write(record, path)
         return record
@@ -192,8 +192,18 @@ class Study:
         assert rows is not None
         return {name: np.asarray(array[rows]) for name, array in self.dataset.targets.items()}
 
-    def _scores(self, raw: Mapping[str, np.ndarray], targets: Mapping[str, np.ndarray]) -> dict[str, dict[str, float]]:
-        return {f.name: f.scores(raw[f.name], targets[f.name]) for f in self.dataset.problem.outputs}
+    def _scores(
+        self,
+        raw: Mapping[str, np.ndarray],
+        targets: Mapping[str, np.ndarray],
+        calibration: Mapping[str, Mapping[str, Any]] | None = None,
+    ) -> dict[str, dict[str, float]]:
+        """Scores by output; with `calibration`, those of what the user is told."""
+        told = calibration or {}
+        return {
+            f.name: f.scores(f.calibrated(raw[f.name], told.get(f.name, {})), targets[f.name])
+            for f in self.dataset.problem.outputs
+        }
 
     def _record(
         self,
@@ -209,7 +219,7 @@ class Study:
         if state != "learning":
             shown = validation
             if len(dataset.test):
-                shown, interval = self._test(path)
+                shown, interval = self._test(path, calibration)
                 scores["test"] = shown.scores
                 test = self._shown(scores["test"])
             evidence = self.store.put_tensors(shown.evidence(EVIDENCE_VALUES))
@@ -261,7 +271,9 @@ class Study:
         value = self.dataset.problem.score(scores)
         return value if self.greater_is_better else -value
 
-    def _test(self, path: Path) -> tuple[_Judged, tuple[float, float] | None]:
+    def _test(
+        self, path: Path, calibration: Mapping[str, Mapping[str, Any]]
+    ) -> tuple[_Judged, tuple[float, float] | None]:
         """Answers and scores on the test rows, looked at once; the score's 95 % interval (bootstrap over rows)."""
         from ..model.build import build
 
@@ -269,13 +281,14 @@ class Study:
         module = build(path, self.dataset.problem.ports, fetch=self.scratch.get_tensors).eval()
         raw = forward(module, {port: array[rows] for port, array in self.dataset.inputs.items()})
         targets = self._targets(rows)
-        judged = _Judged(rows, raw, targets, self._scores(raw, targets))
+        judged = _Judged(rows, raw, targets, self._scores(raw, targets, calibration))
         generator = np.random.default_rng(0)
         resamples = min(RESAMPLES, max(50, int(4e6 / max(len(rows), 1))))
         drawn = []
         for _ in range(resamples):
             again = generator.integers(len(rows), size=len(rows))
-            part = self._scores({n: a[again] for n, a in raw.items()}, {n: a[again] for n, a in targets.items()})
+            drawn_raw, drawn_targets = ({n: a[again] for n, a in part.items()} for part in (raw, targets))
+            part = self._scores(drawn_raw, drawn_targets, calibration)
             drawn.append(self._shown(part))
         finite = [value for value in drawn if math.isfinite(value)]
         if not finite:
