@@ -31,6 +31,8 @@ HEATING = 1.15
 """Each such pass is hotter than the one before by this factor."""
 RARER = 20
 """There is a lesson when the experiments have grown by this part, once these are more than `Settings.every`."""
+TRUST = 0.5
+"""Of the difference between remembered and fresh weights, what is kept at most after the first experiments."""
 PROBLEMS = 8
 """Earlier problems, the latest ones, that a controller without weights looks at before it begins."""
 LOOKS = 6
@@ -44,6 +46,8 @@ class Tried:
     episode: Episode
     own: bool
     """Whether it was proposed here, so that its probability at that time is known."""
+    recalled: bool = False
+    """Whether experience of earlier problems proposed it."""
     rung: int = -1
     score: float = -np.inf
     counted: bool = False
@@ -72,7 +76,7 @@ class Controller(Generator):
         self._experienced = self.policy.remember(self.experience.weights)
         self._schooled = self._experienced or not any(past.news for past in self.experience.past)
         self._learner: Learner | None = None
-        self._proposed: dict[str, Episode] = {}
+        self._proposed: dict[str, tuple[Episode, bool]] = {}
         self._tried: dict[int, Tried] = {}
         self._new = 0
         self._baseline: float | None = None
@@ -81,26 +85,28 @@ class Controller(Generator):
         if not self._schooled:
             self._go_to_school()
         often = max(self.settings.every, len(self._tried) // RARER)  # so that a long search is not slowed by lessons
-        if self._new >= often and len(self._tried) >= self.settings.first:
+        own = sum(one.own for one in self._tried.values()) if self._experienced else self.settings.first
+        if self._new >= often and min(own, len(self._tried)) >= self.settings.first:
             self._new = 0
             self._learn()
         generator = np.random.default_rng([self.seed, number])
-        doubtful = self._experienced and len(self._tried) < self.settings.first and number % 2 == 1
-        even, heat = 1.0 if doubtful else self.settings.even, 1.0
+        recalled = self._experienced and number % 2 == 0
+        even, heat = 1.0 if self._experienced and not recalled else self.settings.even, 1.0
         for _ in range(TRIES):
             walk = Pass(self.policy, sampled(generator, heat=heat, even=even))
             sketch = self.draw(walk)
             if sketch.identity not in self.begun:
                 break
             heat *= HEATING
-        self._proposed[sketch.trace.digest] = walk.episode
+        self._proposed[sketch.trace.digest] = walk.episode, recalled
         return sketch
 
     def observe(self, news: News) -> None:
         tried = self._tried.get(news.number)
         if tried is None:
             own = self._proposed.pop(news.trace.digest, None)
-            tried = self._tried[news.number] = Tried(own or self._followed(news.trace), own is not None)
+            tried = Tried(own[0], True, own[1]) if own else Tried(self._followed(news.trace), False)
+            self._tried[news.number] = tried
             self._new += 1
         if news.rung > tried.rung:  # an earlier rung may be told later
             tried.rung, tried.score = news.rung, news.score
@@ -138,7 +144,9 @@ class Controller(Generator):
         from .learning import Lesson
 
         tried = [one for one in self._tried.values() if one.episode.decisions]
-        rewards = self._standardised(tried) if self.settings.power == 0 else self._ranked(tried)
+        if self._experienced:
+            self._audition(tried)
+        rewards = self._standardised(tried) if self.settings.power == 0 else self._ranked(tried) ** self.settings.power
         own = [n for n, one in enumerate(tried) if one.own]
         for n in own:
             if not tried[n].counted:
@@ -153,23 +161,32 @@ class Controller(Generator):
             Lesson(
                 tried[n].episode,
                 (float(rewards[n]) - (self._baseline or 0.0)) / spread if n in recent else 0.0,
-                float(n in elite),
+                self.settings.imitation * (n in elite),
             )
             for n in sorted(recent | elite)
         ]
         if lessons:
             self._learner_of().learn(lessons)
 
+    def _audition(self, tried: list[Tried]) -> None:
+        """Trusts what is remembered as far as its proposals did better than random ones; data may switch it off."""
+        self._experienced, self._learner = False, None
+        shares = self._ranked(tried)
+        recalled = [share for share, one in zip(shares, tried, strict=True) if one.own and one.recalled]
+        random = [share for share, one in zip(shares, tried, strict=True) if one.own and not one.recalled]
+        gain = float(np.mean(recalled) - np.mean(random)) if recalled and random else 0.0
+        self.policy.trust(TRUST * min(max(2 * gain, 0.0), 1.0))  # at best a half: all of these above all of those
+
     def _ranked(self, tried: list[Tried]) -> np.ndarray:
-        """The share of experiments that are worse, to a power: the best count most. A later rung beats an earlier one,
-        for only what did well went there; failures are last.
+        """The share of experiments that are worse. A later rung beats an earlier one, for only what did well went
+        there; failures are last.
         """
         keys = [(one.rung, one.score) if one.ok else (-1, 0.0) for one in tried]
         places = {key: place for place, key in enumerate(sorted(set(keys)))}
         place = np.array([places[key] for key in keys])
         counts = np.bincount(place)
         worse = np.cumsum(counts) - counts + (counts - 1) / 2  # equals share their places
-        return np.asarray((worse[place] / max(len(tried) - 1, 1)) ** self.settings.power)
+        return np.asarray(worse[place] / max(len(tried) - 1, 1))
 
     def _standardised(self, tried: list[Tried]) -> np.ndarray:
         """Scores on a scale of their own; failures as the worst that was seen."""

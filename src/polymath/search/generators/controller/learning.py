@@ -26,7 +26,7 @@ class Lesson:
     advantage: float
     """How much better than expected it was; 0 where the policy did not propose it."""
     imitate: float
-    """How much it is to be repeated, whoever proposed it."""
+    """How much its likelihood counts, whoever proposed it."""
 
 
 class Learner:
@@ -60,7 +60,7 @@ class Learner:
             gain = (drift_B.detach().clamp(max=0).exp()[batch.episode_N] * advantage_N * log_N).sum()
         repeated = (batch.imitate_B[batch.episode_N] * log_N).sum()
         entropy = -(logs_NK.exp() * logs_NK.clamp(min=-30)).sum()
-        return -(gain + self.settings.imitation * repeated + self.settings.entropy * entropy) / len(batch.advantage_B)
+        return -(gain + repeated + self.settings.entropy * entropy) / len(batch.advantage_B)
 
     def _step(self, gradients: dict[str, Tensor | None], weights: dict[str, Tensor]) -> None:
         """One step of Adam (Kingma and Ba 2015), its norm held at most 1 before."""

@@ -117,10 +117,13 @@ class Policy:
         vector = self.known.get(f"option {key}")
         if vector is None or vector.shape != (2 * self.units + 1,):
             vector = fresh(key, 2 * self.units + 1)
+        self._put(number, vector)
+        return number
+
+    def _put(self, number: int, vector: np.ndarray) -> None:
         self.arrays["embedding"][number] = vector[: self.units]
         self.arrays["head"][number] = vector[self.units : -1]
         self.arrays["bias"][number] = vector[-1]
-        return number
 
     def memory(self) -> dict[str, np.ndarray]:
         """All weights by names that mean the same in another problem: of the net, and of each option."""
@@ -128,6 +131,18 @@ class Policy:
         table = np.concatenate([self.arrays[name].reshape(len(self.arrays["bias"]), -1) for name in TABLE], axis=1)
         kept |= {f"option {key}": table[number].copy() for key, number in self.rows.items()}
         return kept | {name: array.copy() for name, array in self.arrays.items() if name not in TABLE}
+
+    def trust(self, share: float) -> None:
+        """Goes back towards fresh weights, to keep a share of what was learned; 0: begins anew."""
+        self.known = {
+            name: share * array + (1 - share) * fresh(name.removeprefix("option "), *array.shape)
+            for name, array in self.memory().items()
+        }
+        for key, number in self.rows.items():
+            self._put(number, self.known[f"option {key}"])
+        for name in self.arrays:
+            if name not in TABLE:
+                self.arrays[name] = self.known[name].copy()
 
     def remember(self, weights: Mapping[str, np.ndarray]) -> bool:
         """Begins with what `memory` gave; returns whether it fits this net. Says nothing of options unknown there."""

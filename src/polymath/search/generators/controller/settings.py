@@ -24,7 +24,8 @@ class Settings:
     """Finished experiments before the first lesson."""
     elite: int = 10
     """How many of the best known experiments, whoever proposed them, are imitated."""
-    imitation: float = 1.0
+    imitation: float = 0.3
+    """How much each of them counts beside an advantage of one standard deviation."""
     entropy: float = 0.02
     power: float = 3.0
     """The reward is the share of experiments that are worse, to this power. 0: the standardised score itself."""
