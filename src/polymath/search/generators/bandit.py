@@ -17,6 +17,7 @@ import numpy as np
 
 from ..choices import Sketch
 from .base import Draw, Experience, Generator, News
+from .portfolio import Portfolio
 
 ARMS = ("portfolio", "surrogate", "evolution", "local")
 RANDOM = "random"
@@ -26,7 +27,7 @@ FADE = 0.98
 """Of what was seen, after each further finished rung: half is forgotten after 34."""
 EARLY = 200
 """Finished experiments until evolution and local search have caught up with the surrogate on tables."""
-PRIOR: Mapping[str, float] = {"portfolio": 4.0, "surrogate": 4.0, "evolution": 0.25, "local": 0.25}
+PRIOR: Mapping[str, float] = {"portfolio": 4.0, "surrogate": 4.0, "evolution": 0.1, "local": 0.1}
 """Rate of an arm, in rates of all arms together, believed until `EARLY`; later 1."""
 STRENGTH = 20.0
 """Experiments' worth of work for which such a belief counts."""
@@ -98,6 +99,9 @@ class Bandit(Generator):
         )
         drawn = {}
         for name, account in self.accounts.items():
+            arm = self.arms[name]
+            if isinstance(arm, Portfolio) and arm.exhausted:
+                continue
             prior = PRIOR.get(name, 1.0) if len(self._work) < EARLY else 1.0
             shape, scale = account.bests + STRENGTH * prior * together, 1 / (account.work / unit + STRENGTH)
             drawn[name] = generator.gamma(shape, scale)

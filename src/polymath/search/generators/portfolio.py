@@ -8,12 +8,12 @@ switch an earlier problem off.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 import numpy as np
 
 from ..choices import Sketch, Trace, as_traced, first, mutated, offer_of
+from ..encoding import likeness
 from .base import Draw, Experience, Generator, News, Past
 from .random import Random
 
@@ -29,6 +29,10 @@ PLACES = 5
 """Numbers are compared by the sixth of their range in which they lie."""
 TRUST = 5.0
 """Logarithm of how much more a problem counts that foretold all ranks here than one that foretold none."""
+THRIFT = 0.5
+"""Power of the work by which merit is divided: of two good ones the cheaper first, but never what is cheap alone."""
+LEAST_COST = 0.05
+"""In the usual work of an experiment: what costs less is no cheaper."""
 DOUBT = 5
 """So many results here count for as much as the fingerprint alone."""
 ON_THE_WHOLE = 0.1
@@ -43,12 +47,17 @@ class Portfolio(Generator):
     def __init__(self, draw: Draw, *, seed: int, experience: Experience | None = None) -> None:
         super().__init__(draw, seed=seed, experience=experience)
         past = [one for one in self.experience.past if any(news.ok for news in one.news)]
-        self._likeness = likeness(self.experience.fingerprint, [one.fingerprint for one in past])
+        self._likeness = np.array([likeness(self.experience.fingerprint, one.fingerprint) for one in past])
         self._problems = [_Problem(one) for one in past]
         found: dict[frozenset[str], Trace] = {}
-        for trace in (trace for problem in self._problems for trace in problem.winners):
-            found.setdefault(_words(trace), trace)
+        costs: dict[frozenset[str], list[float]] = {}
+        for news, cost in (winner for problem in self._problems for winner in problem.winners):
+            words = _words(news.trace)
+            found.setdefault(words, news.trace)
+            costs.setdefault(words, []).append(cost)
         self._candidates = list(found.values())
+        self._costs = np.array([float(np.median(costs[words])) for words in found])
+        """Work of each candidate where it won, in the usual work of an experiment there."""
         self._values = np.array([[p.guess(words) for p in self._problems] for words in found])
         """How well each candidate did, or would have done, on each earlier problem: 1 the best, 0 the worst."""
         self._open = [True] * len(self._candidates)
@@ -79,12 +88,12 @@ class Portfolio(Generator):
             self._foretold[news.number] = [problem.guess(words) for problem in self._problems]
 
     def _next(self) -> int:
-        """The open candidate that adds most to what is covered; where none adds anything, the best on the whole."""
+        """The open candidate that adds most to what is covered for its cost; with nothing to add, the best of all."""
         weights = self._likeness * self._agreement()
         weights = weights / weights.sum()
         gains = np.maximum(self._values - self._covered, 0) @ weights if self._covered.any() else 0.0
-        merit = np.where(self._open, gains + ON_THE_WHOLE * (self._values @ weights), -np.inf)
-        return int(np.argmax(merit))
+        merit = (gains + ON_THE_WHOLE * (self._values @ weights)) / self._costs**THRIFT
+        return int(np.argmax(np.where(self._open, merit, -np.inf)))
 
     def _agreement(self) -> np.ndarray:
         """How well the results of each earlier problem foretold the ranks seen here, as a factor of its weight."""
@@ -112,7 +121,8 @@ class _Problem:
     def __init__(self, past: Past) -> None:
         order = sorted(past.news, key=lambda news: (-news.score, news.number))
         kept = order if len(order) <= COMPARED else [order[n * len(order) // COMPARED] for n in range(COMPARED)]
-        self.winners = [news.trace for news in order[:CANDIDATES] if news.ok]
+        usual = float(np.mean([news.work for news in order])) or 1.0
+        self.winners = [(news, max(news.work / usual, LEAST_COST)) for news in order[:CANDIDATES] if news.ok]
         # By the logarithm of the rank: who was first or fifth matters more than who was 50th or 90th.
         ranks = len(kept) - 1 - _ranks(np.array([news.score for news in kept]))
         merits = 1 - np.log1p(ranks) / np.log(max(len(kept), 2))
@@ -131,23 +141,6 @@ class _Problem:
         differing = (self._sizes + len(words)) / 2 - self._table @ asked
         weights = LIKE**differing + UNLIKE
         return float(weights @ self._merits / weights.sum())
-
-
-def likeness(fingerprint: Mapping[str, float], others: Sequence[Mapping[str, float]]) -> np.ndarray:
-    """How like each other problem is, 1 for equal fingerprints, towards 0 with the standardised distance.
-
-    Over the keys that both have; one that all problems share the value of says nothing. Without a key in common: the
-    mean of the others, 1 where there are none.
-    """
-    everyone = [fingerprint, *others]
-    scale = {key: float(np.std([one[key] for one in everyone if key in one])) for one in everyone for key in one}
-    found = []
-    for other in others:
-        shared = fingerprint.keys() & other.keys()
-        steps = [(fingerprint[key] - other[key]) / scale[key] for key in sorted(shared) if scale[key] > 0]
-        found.append(np.exp(-0.5 * np.mean(np.square(steps))) if steps else 1.0 if shared else np.nan)
-    known = np.array(found, dtype=float)
-    return np.where(np.isnan(known), 1.0 if np.isnan(known).all() else np.nanmean(known), known)
 
 
 def replayed(draw: Draw, trace: Trace) -> Sketch:
