@@ -9,6 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from polymath.app.main import app
+from polymath.experiments import tried
 
 
 @pytest.fixture
@@ -62,6 +63,9 @@ def test_a_search_for_a_function_of_ones_own_is_listed_too(look, learned) -> Non
     assert len(said["experiments"]) == said["total"] == 8
     assert {row["state"] for row in said["experiments"]} == {"finished", "failed"}
     assert "ValueError: too fast" in look("experiments", "rates")
+    died = next(one.last for one in tried(learned.store, "rates") if one.state == "failed")
+    assert 'raise ValueError("too fast")' in died.outcome["traceback"]
+    assert str(Path(__file__).parent) not in died.outcome["traceback"]
     assert "Experiments that `polymath learn` ran" in look("replay", "rates/0", code=2)
 
 

@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 
-from polymath.experiments import replay
+from polymath.experiments import replay, tried
 from polymath.spec import BadInput
 
 
@@ -55,6 +55,12 @@ def test_what_the_clock_or_a_dead_worker_ended_is_not_compared(learned) -> None:
     found = learned.task.replay(303, cache=learned.cache)
     assert [rung.verdict for rung in found.rungs] == ["equal", "cannot be compared"]
     assert found.equal and "clock" in found.rungs[1].reason
+    constant = next(one.last for one in tried(learned.store, "trees") if one.last.number == 0)
+    probe = constant.replace(number=307, key="probe", outcome={**constant.outcome, "hurried": True})
+    learned.add(probe)
+    assert learned.task.replay(307, cache=learned.cache).rungs[0].verdict == "equal"
+    learned.add(probe.replace(outcome={**probe.outcome, "score": 0.125}))
+    assert learned.task.replay(307, cache=learned.cache).rungs[0].verdict == "cannot be compared"
     entry = learned.run(306, rungs=1)[0]
     learned.add(entry.replace(ok=False, score=None, outcome={"ok": False, "died": True, "reason": "no answer"}))
     assert "worker died: no answer" in learned.task.replay(306, cache=learned.cache).rungs[0].reason

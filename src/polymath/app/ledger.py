@@ -105,7 +105,8 @@ def _print(found: Replayed) -> None:
     for rung in found.rungs:
         lines.append(f"  rung {rung.rung + 1}: {_said(rung)}")
         for one in rung.differences:
-            lines.append(f"    {one.field}: {_short(one.recorded)} was recorded, now {_short(one.replayed)}")
+            before = "" if one.recorded is None else f"{_short(one.recorded)} was recorded, now "
+            lines.append(f"    {one.field}: {before}{_short(one.replayed)}")
     if not found.equal and found.versions:
         changed = ", ".join(f"{name} {then} -> {now}" for name, (then, now) in found.versions.items())
         lines.append(f"  Other versions may be the reason: {changed}.")

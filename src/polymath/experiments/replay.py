@@ -31,6 +31,7 @@ class Difference:
 
     field: str
     recorded: Json
+    """None where it would say nothing: addresses of tensors."""
     replayed: Json
 
 
@@ -89,18 +90,23 @@ def replay(store: Store, id: str, *, cache: Path) -> Replayed:
     with tempfile.TemporaryDirectory(prefix="polymath-replay-") as scratch:
         again = _Again(folder, Path(scratch) / "store", recorded=store.path / "scratch" / task)
         for entry in one.rungs:
-            why = _not_comparable(entry)
-            if why:
+            why = _why_not(entry)
+            # A probe ends of itself, and may have had time enough; a long training may have been planned for ever.
+            if why and not (entry.outcome.get("hurried") and entry.request["recipe"].get("method") != "gradient"):
                 rungs.append(ReplayedRung(entry.rung, "cannot be compared", why))
                 break
             outcome, seconds = again.run(entry, checkpoint)
             found = tuple(again.differences(entry, outcome))
-            verdict: Verdict = "different" if found else "equal"
-            rungs.append(ReplayedRung(entry.rung, verdict, "", found, outcome.score, round(seconds, 3)))
+            rungs.append(_judged(entry.rung, found, why, score=outcome.score, seconds=seconds))
             checkpoint = outcome.checkpoint
             if found:
                 break
     return Replayed(id, one.last.label, len(one.rungs), tuple(rungs), _versions(one.last.environment))
+
+
+def _judged(rung: int, found: tuple[Difference, ...], why: str, *, score: float | None, seconds: float) -> ReplayedRung:
+    verdict: Verdict = "equal" if not found else "cannot be compared" if why else "different"
+    return ReplayedRung(rung, verdict, why if found else "", found, score, round(seconds, 3))
 
 
 def _replayable(one: Tried) -> None:
@@ -128,10 +134,10 @@ def _data(one: Tried, cache: Path) -> Path:
     return folder
 
 
-def _not_comparable(entry: Entry) -> str:
+def _why_not(entry: Entry) -> str:
     """Why a rung cannot come out the same; empty if it should."""
     if entry.outcome.get("hurried"):
-        return "the clock hurried it, so its outcome depended on how busy the machine was (under --work none does)"
+        return "the clock hurried it: how far it came depended on how busy the machine was; with --work it would not"
     if entry.outcome.get("died"):
         return f"its worker died: {entry.outcome.get('reason', '')}"
     return ""
@@ -173,11 +179,10 @@ class _Again:
             if getattr(then, name) != getattr(now, name):
                 yield Difference(name, getattr(then, name), getattr(now, name))
         if then.predictions != now.predictions:
-            apart = self._apart(then.predictions, now.predictions)
-            yield Difference("predictions", then.predictions, apart or now.predictions)
+            yield Difference("predictions", None, self._apart(then.predictions, now.predictions) or "others")
         if _genes(then) != _genes(now):
             changed = sorted({name for name, _ in _genes(then) ^ _genes(now)})
-            yield Difference("weights", f"of {len(_genes(then))} layers", f"others in {', '.join(changed[:5])}")
+            yield Difference("weights", None, f"others in {', '.join(changed[:3])}{' ...' if changed[3:] else ''}")
         for name in ("scores", "checkpoint", "curve"):
             if getattr(then, name) != getattr(now, name):
                 parts = (value.model_dump(mode="json")[name] for value in (then, now))
