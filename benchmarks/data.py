@@ -119,6 +119,11 @@ def replay(name: str, *, cache: Path) -> Path:
     return folder
 
 
+def recorded(name: str, *, cache: Path) -> dict[str, Any]:
+    """The manifest's entry of a set or replay that was made."""
+    return dict(_manifest(cache)[name])
+
+
 def _record(name: str, entry: dict[str, Any], *, cache: Path) -> None:
     manifest = {**_manifest(cache), name: entry}
     temporary = cache / "manifest.json.new"

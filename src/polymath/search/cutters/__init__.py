@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from .base import Cutter, Standing
+from .curve import Curve
 from .halving import Halving
 from .median import Median
 from .top_k import TopK
 
-CUTTERS: tuple[type[Cutter], ...] = (Halving, TopK, Median)
+CUTTERS: tuple[type[Cutter], ...] = (Halving, TopK, Median, Curve)
 
 
 def cutters() -> dict[str, type[Cutter]]:
@@ -15,4 +16,4 @@ def cutters() -> dict[str, type[Cutter]]:
     return {kind.name: kind for kind in CUTTERS}
 
 
-__all__ = ["CUTTERS", "Cutter", "Halving", "Median", "Standing", "TopK", "cutters"]
+__all__ = ["CUTTERS", "Curve", "Cutter", "Halving", "Median", "Standing", "TopK", "cutters"]

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
-from .base import Cutter, Standing, by_progress
+import numpy as np
+
+from .base import Cutter, Field, Standing
 
 
 class Halving(Cutter):
@@ -23,19 +25,11 @@ class Halving(Cutter):
         self.eta = eta
 
     def promote(self, standings: Sequence[Standing], *, work_left: float) -> int | None:
-        finished = by_progress(standings)
-        for share in sorted(finished, reverse=True):  # the most advanced first
-            here = finished[share]
-            if not any(len(s.scores) == rung + 1 and s.may_go_on for _, s, rung in here):
-                continue
-            here.sort(key=lambda one: (-one[0], one[1].number))
-            quota = sum(s.works[rung] for _, s, rung in here) / self.eta
-            taken = 0.0
-            for _, standing, rung in here:
-                work = standing.works[rung]
-                if taken + work / 2 > quota:
-                    break
-                taken += work
-                if len(standing.scores) == rung + 1 and standing.may_go_on and standing.next_work <= work_left:
-                    return standing.number
+        field = Field(standings, work_left=work_left)
+        for share in field.shares():
+            here = field.at(share)
+            work = field.work[here]
+            goes_on = field.waiting[here] & (np.cumsum(work) - work / 2 <= work.sum() / self.eta)
+            if goes_on.any():
+                return int(field.number[field.owner[here[goes_on][0]]])
         return None

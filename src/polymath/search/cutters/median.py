@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from statistics import fmean, median
 from typing import ClassVar
 
-from .base import Cutter, Standing, by_progress
+import numpy as np
+
+from .base import Cutter, Field, Standing
 
 
 class Median(Cutter):
@@ -23,14 +24,20 @@ class Median(Cutter):
         self.least = least
 
     def promote(self, standings: Sequence[Standing], *, work_left: float) -> int | None:
-        finished = by_progress(standings)
-        for share in sorted(finished, reverse=True):
-            here = finished[share]
-            waiting = [s for _, s, rung in here if len(s.scores) == rung + 1 and s.may_go_on]
-            if not waiting or len(here) <= self.least:
+        field = Field(standings, work_left=work_left)
+        if not len(field.number):
+            return None
+        best = np.maximum.reduceat(field.score, field.first)
+        sums = np.cumsum(np.where(field.alive, field.score, 0.0))
+        before = np.concatenate([[0.0], sums])[field.first][field.owner]
+        means = (sums - before) / (np.arange(len(sums)) - field.first[field.owner] + 1)
+        for share in field.shares():
+            here = field.at(share)
+            if len(here) <= self.least:
                 continue
-            bar = median(fmean(s.scores[: rung + 1]) if rung else s.scores[0] for _, s, rung in here)
-            passed = [s for s in waiting if max(s.scores) >= bar and s.next_work <= work_left]
-            if passed:
-                return min(passed, key=lambda s: (s.work_left, -max(s.scores), s.number)).number
+            passed = field.owner[here[field.waiting[here]]]
+            passed = passed[best[passed] >= np.median(means[here])]
+            if len(passed):
+                order = np.lexsort((passed, -best[passed], field.rest[passed]))
+                return int(field.number[passed[order[0]]])
         return None
