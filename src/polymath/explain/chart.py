@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from .markup import Html, join, number, tag
 
 Point = tuple[float, float]
-LEFT, RIGHT, TOP, BOTTOM = 66.0, 24.0, 12.0, 42.0
+LEFT, RIGHT, TOP, BOTTOM = 72.0, 24.0, 12.0, 42.0
 """Margins, in the units of the drawing."""
 
 

@@ -71,7 +71,7 @@ def flow(boxes: Mapping[str, Box]) -> tuple[float, float, list[Html]]:
     for high in heights:
         tops.append(y)
         y += high + BETWEEN
-    parts = [_arrow(route, nodes, boxes, tops, heights) for route in _spread(routes, nodes, _skips(boxes))]
+    parts = [_arrow(route, nodes, boxes, tops, heights) for route in _spread(routes, nodes, skips(boxes))]
     parts += [_box(box, nodes[name].x, tops[nodes[name].rank]) for name, box in boxes.items()]
     return width, y - BETWEEN + 4, parts
 
@@ -174,7 +174,7 @@ class _Route:
     skip: bool
 
 
-def _skips(boxes: Mapping[str, Box]) -> set[tuple[str, str]]:
+def skips(boxes: Mapping[str, Box]) -> set[tuple[str, str]]:
     """Arrows (from, to) that pass by boxes which lead the same way: skip connections."""
     before: dict[str, set[str]] = {}
     for name, box in boxes.items():
@@ -187,7 +187,7 @@ def _skips(boxes: Mapping[str, Box]) -> set[tuple[str, str]]:
     }
 
 
-def _spread(routes: Sequence[Sequence[str]], nodes: Mapping[str, _Node], skips: set[tuple[str, str]]) -> list[_Route]:
+def _spread(routes: Sequence[Sequence[str]], nodes: Mapping[str, _Node], passing: set[tuple[str, str]]) -> list[_Route]:
     """Arrows side by side where several leave or reach one box."""
     shift: dict[tuple[int, str], dict[int, float]] = {}
     for end in (0, 1):
@@ -199,7 +199,7 @@ def _spread(routes: Sequence[Sequence[str]], nodes: Mapping[str, _Node], skips: 
             step = min(18.0, 0.7 * WIDTH / max(len(found), 1))
             shift[end, name] = {i: (place - (len(found) - 1) / 2) * step for place, i in enumerate(found)}
     return [
-        _Route(tuple(route), shift[0, route[0]][i], shift[1, route[-1]][i], (route[0], route[-1]) in skips)
+        _Route(tuple(route), shift[0, route[0]][i], shift[1, route[-1]][i], (route[0], route[-1]) in passing)
         for i, route in enumerate(routes)
     ]
 

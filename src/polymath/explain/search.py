@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..model.path import Path
-from .chart import Chart, spread
-from .flow import draw, flow
+from .chart import LEFT, Chart, spread
+from .flow import draw, flow, skips
 from .graph import MOST_GENES, gene_boxes
 from .markup import SHARES, Html, amount, counted, figure, join, metric_name, more, number, score, table, tag, text
 from .material import Material, Tried
@@ -97,9 +97,11 @@ def best_path(material: Material) -> Html | None:
     if best is None or path is None:
         return None
     title = f"The best experiment: number {best.number}, {text(best.label, 80)}"
-    said = f"{_chosen(best).capitalize()}; alone it reaches {score(material.summary.metric, best.score)}. "
-    said += "Orange lines are skip connections: they pass by layers that lead the same way."
-    parts: list[object] = [tag("h3", title), figure(draw(gene_boxes(path), title), said, wide=True)]
+    boxes = gene_boxes(path)
+    said = f"{_chosen(best).capitalize()}; alone it reaches {score(material.summary.metric, best.score)}."
+    if skips(boxes):
+        said += " Orange lines are skip connections: they pass by layers that lead the same way."
+    parts: list[object] = [tag("h3", title), figure(draw(boxes, title), said, wide=True)]
     if best.choices:
         named = f"Its {counted(len(best.choices), 'choice')}"
         parts.append(more(named, table(["choice", "made"], [(text(n, 60), text(v, 80)) for n, v in best.choices])))
@@ -118,11 +120,11 @@ def picture(material: Material) -> Html:
         parts.append(tag("g", join(drawn.parts), transform=f"translate(0 {top:g})"))
         top += SIZE[1] + 24
         for i, arm in enumerate(found):
-            x, y = 66 + (i % LEGEND_COLUMNS) * 440, top + (i // LEGEND_COLUMNS) * LEGEND_LINE
+            x, y = LEFT + (i % LEGEND_COLUMNS) * 440, top + (i // LEGEND_COLUMNS) * LEGEND_LINE
             parts.append(tag("line", x1=x, y1=y - 4, x2=x + 22, y2=y - 4, class_=f"line {arm.kind}"))
             parts.append(_word(x + 30, y, _said(arm, metric), kind="note"))
         top += -(-len(found) // LEGEND_COLUMNS) * LEGEND_LINE + 8
-        parts.append(_word(66, top, "Dots: experiments (pale: cut before their end). Crosses: failures.", size=11))
+        parts.append(_word(LEFT, top, "Dots: experiments (pale: cut before their end). Crosses: failures.", size=11))
         top += 22
     width, best = SIZE[0], material.best
     path = _drawable(best)
