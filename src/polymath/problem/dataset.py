@@ -30,6 +30,7 @@ from ..spec import BadInput, canonical, loads, sha256
 from .features import BadValue, Encoded, Feature, parse_feature
 from .features._pictures import image_hashes
 from .problem import CHUNK, ROW, Problem
+from .sources.eviction import Entry, evict, folders, used
 from .sources.rows import MOST_UNUSED, Rows, Unused
 from .sources.spill import give_back
 
@@ -90,7 +91,7 @@ class Dataset:
         assert len(folds) == len(rows), f"{len(folds)} folds for {len(rows)} rows"
         digest = sha256(canonical([identity(rows), problem.digest, sha256(folds.tobytes())]).encode())
         final = folder / digest
-        if not (final / "dataset.json").exists():
+        if not used(final / "dataset.json"):
             folder.mkdir(parents=True, exist_ok=True)
             _sweep(folder)
             draft = Path(tempfile.mkdtemp(prefix=".draft-", dir=folder))
@@ -103,6 +104,7 @@ class Dataset:
                     raise
             finally:
                 shutil.rmtree(draft, ignore_errors=True)
+            evict(_entries(folder))
         return cls.open(final)
 
     @classmethod
@@ -169,7 +171,7 @@ def encoded_once(rows: Rows, feature: Feature, folder: Path) -> EncodedOnce:
     """The feature's array of all rows from the cache, or encoded into it chunk by chunk."""
     digest = sha256(canonical([identity(rows), feature.digest, feature.name]).encode())
     file, notes = folder / "encoded" / f"{digest}.npy", folder / "encoded" / f"{digest}.json"
-    if not notes.exists():
+    if not used(notes):
         file.parent.mkdir(parents=True, exist_ok=True)
         column = rows.table[feature.name]
         sized = feature.sized(column)
@@ -232,6 +234,23 @@ def _sweep(folder: Path) -> None:
         with contextlib.suppress(FileNotFoundError):  # another process sweeps too
             if time.time() - draft.stat().st_mtime > 86_400:
                 shutil.rmtree(draft) if draft.is_dir() else draft.unlink()
+
+
+def _entries(folder: Path) -> list[Entry]:
+    """Datasets and encoded features in the cache. A feature was used when any dataset that needs it was."""
+    datasets = folders(folder, "dataset.json")
+    last_used: dict[str, float] = {}
+    for one in datasets:
+        with contextlib.suppress(FileNotFoundError):
+            for name in loads(one.note.read_text(encoding="utf-8"))["arrays"].values():
+                last_used[Path(name).name] = max(one.last_used, last_used.get(Path(name).name, 0.0))
+    encoded = []
+    for note in (folder / "encoded").glob("*.json"):
+        with contextlib.suppress(FileNotFoundError):
+            file = note.with_suffix(".npy")
+            moment = max(note.stat().st_mtime, last_used.get(file.name, 0.0))
+            encoded.append(Entry(note, (note, file), moment))
+    return [*encoded, *datasets]  # of one moment the features come first: no dataset stays without them
 
 
 def _write(path: Path, data: Any) -> None:

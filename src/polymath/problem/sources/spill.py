@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from ...spec import BadInput, canonical, sha256
+from .eviction import evict, folders, used
 from .rows import Tally, Unused
 
 FORMAT = 1
@@ -80,7 +81,7 @@ class Basket:
 
     def found(self, tally: Tally) -> Loaded | None:
         """The table if it was written before; what was counted then is added to `tally`."""
-        if self.place is None or not (self.place / "tally.json").exists():
+        if self.place is None or not used(self.place / "tally.json"):
             return None
         counted = json.loads((self.place / "tally.json").read_text(encoding="utf-8"))
         tally.add(
@@ -127,6 +128,7 @@ class Basket:
             shutil.rmtree(self.draft)
         else:
             self.draft.rename(self.place)
+        evict(folders(self.place.parent, "tally.json"))
         return self._open()
 
     def _open(self) -> Loaded:
