@@ -26,6 +26,11 @@ class LocalPool(Layer):
         self.take(inputs, "map")
         return _LocalPool(self)
 
+    def work(self, *inputs: Form) -> float:
+        """Comparisons or additions, which a core does no faster than multiply-adds."""
+        form = self.form(*inputs)
+        return float((4 if self.step == 2 else 9) * form.width * form.size[0] * form.size[1])
+
 
 class _LocalPool(nn.Module):
     def __init__(self, layer: LocalPool) -> None:
