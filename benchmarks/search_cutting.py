@@ -122,10 +122,10 @@ def play(replay: Replay, contender: Contender, *, order: np.ndarray) -> tuple[fl
             full_work=works[-1] + float(ahead.sum()),
             shares=shares[: rung + 1],
         )
-    complete = [s for s in standings.values() if len(s.scores) == len(columns)]
-    if not complete:
-        return cost / replay.total, replay.regret(order[max(standings.values(), key=lambda s: s.scores[-1]).number])
-    best = max(complete, key=lambda s: (s.scores[-1], -s.number))
+    # Where nobody got to the end, the best of those that got furthest is trained to the end, and paid for.
+    best = max(standings.values(), key=lambda s: (len(s.scores), s.scores[-1], -s.number))
+    if len(best.scores) < len(columns):
+        cost += float(seconds[order[best.number], -1])
     return cost / replay.total, replay.regret(order[best.number])
 
 
@@ -161,7 +161,7 @@ def experienced(sets: Sequence[Replay], number: int, shares: Sequence[float]) ->
     return replace(replay, valid=valid)
 
 
-NINTHS, FIFTHS, SIXTH = (1 / 9, 1 / 3, 1.0), (1 / 12, 1 / 5, 1.0), (1 / 6, 1.0)
+NINTHS, TWELFTHS, SIXTH = (1 / 9, 1 / 3, 1.0), (1 / 12, 1 / 6, 1.0), (1 / 6, 1.0)
 
 
 def contenders() -> list[Contender]:
@@ -187,12 +187,12 @@ def contenders() -> list[Contender]:
         Contender("cutter halving, 1/9 1/3 1", NINTHS, lambda learners: Halving()),
         Contender("cutter median, 1/9 1/3 1", NINTHS, lambda learners: Median()),
         Contender("cutter curve, 1/9 1/3 1", NINTHS, curve()),
-        Contender("cutter curve, 1/12 1/5 1", FIFTHS, curve()),
+        Contender("cutter curve, 1/12 1/6 1", TWELFTHS, curve()),
         Contender("cutter curve, 1/6 1", SIXTH, curve()),
         Contender("cutter curve, 1/6 1, costs guessed", SIXTH, curve(), guessed=True),
         Contender("cutter curve, 1/9 1/3 1, learners arriving", NINTHS, curve(), arriving=True),
         Contender("cutter halving, 1/9 1/3 1, learners arriving", NINTHS, lambda learners: Halving(), arriving=True),
-        Contender("cutter curve, 1/12 1/5 1, with experience", FIFTHS, curve(), experience=True),
+        Contender("cutter curve, 1/12 1/6 1, with experience", TWELFTHS, curve(), experience=True),
         Contender("cutter curve, 1/6 1, with experience", SIXTH, curve(), experience=True),
     ]
 

@@ -7,8 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from polymath.search.cutters import CUTTERS, Curve, Cutter, Halving, Median, Standing, TopK
-from polymath.search.cutters.base import Field
+from polymath.search.cutters import CUTTERS, Curve, Cutter, Field, Halving, Median, Standing, TopK
 from polymath.testing import check_cutter
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .base import Cutter, Standing
+from .base import Cutter, Field, Standing
 from .curve import Curve
 from .halving import Halving
 from .median import Median
@@ -16,4 +16,4 @@ def cutters() -> dict[str, type[Cutter]]:
     return {kind.name: kind for kind in CUTTERS}
 
 
-__all__ = ["CUTTERS", "Curve", "Cutter", "Halving", "Median", "Standing", "TopK", "cutters"]
+__all__ = ["CUTTERS", "Curve", "Cutter", "Field", "Halving", "Median", "Standing", "TopK", "cutters"]

@@ -32,7 +32,7 @@ class Curve(Cutter):
     name: ClassVar[str] = "curve"
 
     def __init__(
-        self, *, price: float = 0.9, doubt: float = 0.12, first: float = 5.0, trend: float = 0.2, least: int = 3
+        self, *, price: float = 0.7, doubt: float = 0.12, first: float = 5.0, trend: float = 0.2, least: int = 3
     ) -> None:
         self.price, self.doubt, self.first, self.trend, self.least = price, doubt, first, trend, least
 

@@ -18,7 +18,7 @@ class TopK(Cutter):
     Of equal scores the cheaper goes first. A wave is judged when all of it has finished the first rung.
     """
 
-    name: ClassVar[str] = "top-k"
+    name: ClassVar[str] = "top_k"
 
     def __init__(self, *, wave: int = 18, best: int = 2) -> None:
         self.wave, self.best = wave, best
