@@ -49,6 +49,13 @@ def _errors(as_json: bool) -> Iterator[None]:
     except BadInput as error:
         terminal.fail(str(error), as_json=as_json)
         raise typer.Exit(2) from error
+    except ValueError as error:  # a validation wraps what it met, a layer of the user's own that was not named
+        met = [one.get("ctx", {}).get("error") for one in getattr(error, "errors", list)()]
+        bad = next((one for one in met if isinstance(one, BadInput)), None)
+        if bad is None:
+            raise
+        terminal.fail(str(bad), as_json=as_json)
+        raise typer.Exit(2) from error
     except KeyboardInterrupt as error:
         terminal.fail("stopped; what was published before stays", as_json=as_json)
         raise typer.Exit(130) from error
@@ -176,10 +183,11 @@ def tasks(store: Store = KNOWLEDGE, json: Json = False) -> None:
 
 
 @_command
-def show(task: Name, store: Store = KNOWLEDGE, json: Json = False) -> None:
+def show(task: Name, layer: Layers = None, store: Store = KNOWLEDGE, json: Json = False) -> None:
     """What a task is: problem, path, scores, where it came from."""
     from . import commands
 
+    commands.own(layer)
     commands.show(task, store=store, as_json=json)
 
 
@@ -207,12 +215,14 @@ def experiments(
         Path | None, typer.Option("--tensorboard", help="Folder to write learning curves for TensorBoard to.")
     ] = None,
     picture: Annotated[Path | None, typer.Option("--picture", help="Draw the whole search: an .svg file.")] = None,
+    layer: Layers = None,
     store: Store = KNOWLEDGE,
     json: Json = False,
 ) -> None:
     """List every experiment of a task, write them to a file, draw the search."""
     from . import commands, ledger
 
+    commands.own(layer)
     ledger.experiments(
         task,
         knowledge=commands.opened(store),
@@ -230,12 +240,14 @@ def experiments(
 @_command
 def replay(
     experiment: Annotated[str, typer.Argument(metavar="TASK/NUMBER", help="Id of an experiment: digits/12.")],
+    layer: Layers = None,
     store: Store = KNOWLEDGE,
     json: Json = False,
 ) -> None:
     """Run an experiment again and compare, bit for bit. Exit code 1: something came out otherwise."""
     from . import commands, ledger
 
+    commands.own(layer)
     raise typer.Exit(ledger.replay(experiment, knowledge=commands.opened(store), as_json=json))
 
 
@@ -243,12 +255,14 @@ def replay(
 def report(
     task: Name,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Where to write it (default: TASK.html).")] = None,
+    layer: Layers = None,
     store: Store = KNOWLEDGE,
     json: Json = False,
 ) -> None:
     """Write one self-contained HTML page with pictures about a task."""
     from . import commands
 
+    commands.own(layer)
     commands.report(task, out=out, store=store, as_json=json)
 
 
