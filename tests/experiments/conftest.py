@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -49,15 +49,15 @@ class Learned(NamedTuple):
         for entry in entries:
             ledger.add(entry)
 
-    def run(self, number: int, *, rungs: int = 3, seconds: float | None = None) -> list[Entry]:
+    def run(self, number: int, *, rungs: int = 3, path: Mapping[str, Any] = PATH) -> list[Entry]:
         """Run an experiment as the loop does, and record it."""
         scratch = str(self.store.path / "scratch" / "trees")
-        context = Context(dataset_folder=str(self.cache / "data" / self.dataset), scratch=scratch, seconds=seconds)
+        context = Context(dataset_folder=str(self.cache / "data" / self.dataset), scratch=scratch)
         made: list[Entry] = []
         for rung, (work, rate) in enumerate(STAIRS[:rungs]):
             job = Job(
                 dataset=self.dataset,
-                path=ModelPath.model_validate(PATH),
+                path=ModelPath.model_validate(path),
                 recipe=GradientRecipe(batch=16, learning_rate=1e-2),
                 folds=(0,),
                 work=work,

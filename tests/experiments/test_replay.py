@@ -82,6 +82,21 @@ def test_what_cannot_be_run_again_says_why(learned, tmp_path) -> None:
         learned.task.replay(304, cache=learned.cache)
 
 
+def test_what_was_built_upon_stored_weights_is_run_again_with_them(learned) -> None:
+    entry = learned.run(308)[2]
+    path = entry.outcome["paths"][0]
+    genes = [{**gene, "frozen": gene["weights"] is not None and gene["name"] != "head"} for gene in path["genes"]]
+    frozen = {**path, "genes": [gene if gene["frozen"] else {**gene, "weights": None} for gene in genes]}
+    (built,) = learned.run(309, rungs=1, path=frozen)
+    assert learned.task.replay(309, cache=learned.cache).equal
+    addresses = [gene["weights"] for gene in frozen["genes"] if gene["weights"]]
+    assert addresses and built.ok
+    gone = {**frozen, "genes": [{**gene, "weights": gene["weights"] and "0" * 64} for gene in frozen["genes"]]}
+    learned.add(built.replace(request={**built.request, "path": gone}))
+    with pytest.raises(BadInput, match="built upon are no longer there"):
+        learned.task.replay(309, cache=learned.cache)
+
+
 def test_replay_needs_no_scratch_store(learned) -> None:
     learned.run(305)
     shutil.move(learned.store.path / "scratch", learned.store.path / "moved")

@@ -83,7 +83,7 @@ class Tried:
 
 
 def tried(store: Store, name: str, record: TaskRecord | None = None) -> list[Tried]:
-    """All experiments of a task, in the order in which they began; those on other data than the record's too."""
+    """All experiments of a task by number, in which they began; those on other data than the record's too."""
     ledger = list(Ledger(store, name).entries())
     chains: dict[int, dict[int, list[int]]] = {}  # by number, then by the rung with which they came about
     # By rung: one that had to be run again, for its checkpoint was lost, may stand behind its successors.
@@ -100,6 +100,7 @@ def tried(store: Store, name: str, record: TaskRecord | None = None) -> list[Tri
         again = f".{counts[number]}" if counts[number] > 1 else ""
         may_go_on = learning and rungs[0].dataset == dataset
         found.append(Tried(f"{name}/{number}{again}", rungs, tuple(chain), learning=may_go_on))
+    found.sort(key=lambda one: one.last.number)
     if record is None:
         return found
     # The final path is made of the latest of each number.

@@ -88,7 +88,7 @@ def replay(store: Store, id: str, *, cache: Path) -> Replayed:
     rungs: list[ReplayedRung] = []
     checkpoint: str | None = None
     with tempfile.TemporaryDirectory(prefix="polymath-replay-") as scratch:
-        again = _Again(folder, Path(scratch) / "store", recorded=store.path / "scratch" / task)
+        again = _Again(folder, Path(scratch) / "store", store=store, recorded=store.path / "scratch" / task)
         for entry in one.rungs:
             why = _why_not(entry)
             # A probe ends of itself, and may have had time enough; a long training may have been planned for ever.
@@ -149,6 +149,7 @@ class _Again:
 
     dataset: Path
     scratch: Path
+    store: Store
     recorded: Path
     """The scratch store of its task, if it is still there: with it, differences can be told in numbers."""
 
@@ -158,7 +159,10 @@ class _Again:
         from ..train.rung import request, run_json
 
         job = Job.model_validate({**entry.request, "checkpoint": checkpoint})
-        Store.open(self.scratch).close()
+        genes = job.path.genes if job.path is not None else ()
+        with Store.open(self.scratch) as scratch:
+            for address in sorted({gene.weights for gene in genes if gene.weights}):
+                scratch.put(self._stored(address))
         device = pick_device("cpu" if entry.environment.get("device", "cpu") == "cpu" else "cuda")
         context = Context(dataset_folder=str(self.dataset), scratch=str(self.scratch), device=device)
         began = time.monotonic()
@@ -167,6 +171,18 @@ class _Again:
         except JobFailed as error:
             outcome = Outcome(ok=False, reason=str(error))
         return outcome, time.monotonic() - began
+
+    def _stored(self, address: str) -> bytes:
+        """Weights of an earlier task that an experiment was built upon."""
+        if self.store.has(address):
+            return self.store.get(address)
+        if self.recorded.exists():
+            with Store.open(self.recorded, read_only=True) as recorded:
+                if recorded.has(address):
+                    return recorded.get(address)
+        raise BadInput(
+            "the weights that it was built upon are no longer there, so it cannot be run again", value=address[:12]
+        )
 
     def differences(self, entry: Entry, now: Outcome) -> Iterator[Difference]:
         """Parts of the outcome that are not equal, for people; none if the digests of the outcomes are equal."""
