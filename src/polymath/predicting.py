@@ -42,6 +42,8 @@ class Summary(Spec):
     rows_used: int
     rows_unused: int
     parameters: int
+    parameters_new: int | None = None
+    """Of them those that no earlier task of the store had; the rest is shared."""
     result_digest: str
     """Equal for equal results: path with weights, calibration and scores; no times."""
 

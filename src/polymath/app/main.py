@@ -114,6 +114,8 @@ def learn(
     space: Annotated[str | None, typer.Option(help="What is searched: all, paths, families or heads.")] = None,
     layer: Layers = None,
     memory: Annotated[str | None, typer.Option("--memory", help="Memory to stay below, for example 4GB.")] = None,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Build upon no stored task.")] = False,
+    private: Annotated[bool, typer.Option("--private", help="Later tasks may not build upon this one.")] = False,
     store: Store = KNOWLEDGE,
     json: Json = False,
 ) -> None:

@@ -31,9 +31,10 @@ from ..search.spaces.problems import SPACES, ProblemPlan, Settings, fingerprint,
 from ..spec import BadInput, Spec
 from ..store import Store
 from ..train import Context, Facts
-from ..train.rung import run_json
+from ..train.rung import Runner
 from . import memory
-from .study import Study
+from . import parents as built_upon
+from .study import Provenance, Study
 
 SPACE_VERSION = 2
 """Raised when a choice changes its meaning: experiments of another version are not compared."""
@@ -76,6 +77,10 @@ class Wishes(Spec):
     generator: str = "random"
     cutter: str = "halving"
     space: str = "all"
+    build_on: bool = True
+    """Whether stored tasks may be built upon."""
+    private: bool = False
+    """Later tasks may not build upon this one."""
     layers: tuple[str, ...] = ()
     """Layers of the user's own that join the space, each `package.module:ClassName`."""
     cache: str | None = None
@@ -146,9 +151,9 @@ def _engine(wishes: Wishes) -> Engine:
     """Where experiments run."""
     lanes = wishes.lanes or (os.cpu_count() or 1)
     if wishes.engine == "inline":
-        return InLine(run_json, lanes=lanes)
+        return InLine(Runner(), lanes=lanes)
     each = None if wishes.memory_bytes is None else wishes.memory_bytes // (lanes + 1)
-    return FirstInLine(run_json, Processes(run_json, lanes=lanes, memory_bytes=each, preload=SLOW_IMPORTS))
+    return FirstInLine(Runner(), Processes(Runner(), lanes=lanes, memory_bytes=each, preload=SLOW_IMPORTS))
 
 
 def prepare(
@@ -219,7 +224,9 @@ def _search(store: Store, rows: Rows, dataset: Dataset, call: _Call) -> TaskReco
         mirrored=mirrored(dataset),
         space=wishes.space,
         layers=bring(wishes.layers),
+        parents=built_upon.parents(store, dataset.problem, but=name) if wishes.build_on else (),
     )
+    built_upon.fetch(settings.parents, store=store, scratch=scratch)
     deadline = math.inf if budget is None else begin + budget
     study = Study(
         store,
@@ -227,8 +234,9 @@ def _search(store: Store, rows: Rows, dataset: Dataset, call: _Call) -> TaskReco
         dataset,
         name=name,
         begin=begin - (spent if budget is not None else 0.0),
-        unused=unused(rows, dataset),
-        origin=origin(rows, dataset, wishes, device),
+        provenance=Provenance(
+            origin(rows, dataset, wishes, device), unused(rows, dataset), settings.parents, wishes.private
+        ),
     )
     clock = Clock(
         lanes=lanes, work=wishes.work, deadline=deadline - spent - _reserve(budget, dataset), begin=begin - spent

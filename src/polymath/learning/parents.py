@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 from ..model.path import Path
@@ -36,6 +37,13 @@ def parents(store: Store, problem: Problem, *, but: str, most: int = MOST) -> tu
     return tuple(sorted(found.values(), key=lambda parent: (-parent.promise, parent.name))[:most])
 
 
+def fetch(found: tuple[Parent, ...], *, store: Store, scratch: Store) -> None:
+    """Puts the weights of parents where experiments look for weights."""
+    for address in sorted({gene.weights for parent in found for gene in parent.path.genes if gene.weights}):
+        if not scratch.has(address):
+            scratch.put(store.get(address))
+
+
 def _records(store: Store, *, but: str) -> Iterator[TaskRecord]:
     for head in sorted(store.heads(HEAD)):
         name = head.removeprefix(HEAD)
@@ -46,8 +54,6 @@ def _records(store: Store, *, but: str) -> Iterator[TaskRecord]:
 
 def _promise(record: TaskRecord, own: Problem, problem: Problem) -> float:
     """Before anything was tried: many rows and many classes make good features, and alike forms make likely ones."""
-    import math
-
     alike = sum(form in own.ports.values() for form in problem.ports.values()) / max(len(problem.ports), 1)
     classes = sum(output.head_width for output in own.outputs)
     return math.log10(1 + record.summary.rows_used) + math.log10(1 + classes) + alike

@@ -16,6 +16,7 @@ from ..model.path import Gene, Path
 from ..predicting import HEAD, KIND, Summary, TaskRecord, forward
 from ..problem import Dataset
 from ..search import Experiment
+from ..search.spaces.parents import Parent
 from ..spec import canonical, plain, sha256
 from ..store import Store
 
@@ -53,6 +54,25 @@ class _Judged:
         return tensors | {f"target/{name}": array[kept] for name, array in self.targets.items()}
 
 
+@dataclass(frozen=True)
+class Provenance:
+    """Where a task comes from, and what it may be used for."""
+
+    origin: dict[str, Any]
+    """Source, fingerprint, seed, budget, versions, device."""
+    unused: tuple[dict[str, Any], ...] = ()
+    """Rows that were not used, with the reason."""
+    parents: tuple[Parent, ...] = ()
+    """What it could build upon."""
+    private: bool = False
+    """Other tasks may not build upon it."""
+
+    @property
+    def lent(self) -> dict[str, set[str]]:
+        """Task -> addresses of the weights that it lends."""
+        return {parent.task: {gene.weights for gene in parent.path.genes if gene.weights} for parent in self.parents}
+
+
 class Study:
     """Experiments of one task so far. `publish` writes the best combination as the task."""
 
@@ -64,11 +84,10 @@ class Study:
         *,
         name: str,
         begin: float,
-        unused: tuple[dict[str, Any], ...],
-        origin: dict[str, Any],
+        provenance: Provenance,
     ) -> None:
         self.store, self.scratch, self.dataset, self.name = store, scratch, dataset, name
-        self.begin, self.unused, self.origin = begin, unused, origin
+        self.begin, self.provenance = begin, provenance
         self.experiments: dict[int, Experiment] = {}
         self.members: dict[int, Member] = {}
         self.best: Member | None = None
@@ -236,8 +255,9 @@ class Study:
             experiments=len(results),
             failed=self.num_failed,
             rows_used=int((dataset.folds >= -1).sum()),
-            rows_unused=sum(one["count"] for one in self.unused if one["what"] == "row"),
-            parameters=self._parameters(path),
+            rows_unused=sum(one["count"] for one in self.provenance.unused if one["what"] == "row"),
+            parameters=self._parameters(_weights(path)),
+            parameters_new=self._parameters(_weights(path) - set().union(*self.provenance.lent.values())),
             result_digest=sha256(canonical(plain(content)).encode()),
         )
         return TaskRecord(
@@ -251,8 +271,10 @@ class Study:
             members=tuple(
                 {"number": n, "label": self.experiments[n].label, "weight": round(w, 4)} for n, w in weights.items()
             ),
-            origin=self.origin,
-            unused=self.unused,
+            origin=self.provenance.origin,
+            unused=self.provenance.unused,
+            private=self.provenance.private,
+            built_on=tuple(sorted(task for task, lent in self.provenance.lent.items() if lent & _weights(path))),
             evidence=evidence,
         )
 
@@ -296,13 +318,12 @@ class Study:
         low, high = np.percentile(finite, [2.5, 97.5])
         return judged, (float(low), float(high))
 
-    def _parameters(self, path: Path) -> int:
-        addresses = {gene.weights for gene in path.genes if gene.weights}
+    def _parameters(self, addresses: set[str]) -> int:
         return sum(sum(t.size for t in self.scratch.get_tensors(address).values()) for address in sorted(addresses))
 
     def _write(self, record: TaskRecord, path: Path) -> None:
         """Layers first, then the record that names them, then the name: each step leaves a store that can be read."""
-        addresses = sorted({gene.weights for gene in path.genes if gene.weights})
+        addresses = sorted(_weights(path))
         for address in addresses:
             if not self.store.has(address):
                 self.store.put(self.scratch.get(address))
@@ -310,6 +331,11 @@ class Study:
         address = self.store.add_record(KIND, record.model_dump(mode="json"), refs=refs)
         self.store.set_head(HEAD + self.name, address)
         self._last = record
+
+
+def _weights(path: Path) -> set[str]:
+    """Addresses of all weights in a path."""
+    return {gene.weights for gene in path.genes if gene.weights}
 
 
 def _scaled(path: Path, output: str, factor: float) -> Path:

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from ..problem.form import Form
 from .path import INPUT, Gene, Path
 
-OWN_KINDS = frozenset({"constant", "trees", "ngrams", "one_hot", "nearest", "scale", "ensemble", "part"})
-"""Layers whose answers speak of one task's targets or columns alone: nothing to build upon."""
+OWN_KINDS = frozenset({"constant", "trees", "ngrams", "one_hot", "flatten", "scale", "ensemble", "part"})
+"""Layers whose values speak of one task's targets or columns alone, or of raw pixels: nothing to build upon."""
 END = "features"
 """Output of a prefix."""
 
@@ -54,16 +54,14 @@ def _shape(part: Path) -> str:
 
 
 def grafted(part: Path, *, ports: Mapping[str, str], name: str) -> Path:
-    """The prefix as it stands in another problem: ports renamed (old -> new), genes called after `name`, all frozen."""
-
-    def source(one: str) -> str:
-        return INPUT + ports[one[len(INPUT) :]] if one.startswith(INPUT) else f"{name}.{one}"
-
+    """The prefix as it stands in another problem: ports renamed (old -> new), genes called NAME.0 ..., all frozen."""
+    names = {gene.name: f"{name}.{place}" for place, gene in enumerate(part.genes)}
+    names |= {INPUT + old: INPUT + new for old, new in ports.items()}
     genes = tuple(
-        gene.replace(name=f"{name}.{gene.name}", inputs=tuple(source(one) for one in gene.inputs), frozen=True)
+        gene.replace(name=names[gene.name], inputs=tuple(names[source] for source in gene.inputs), frozen=True)
         for gene in part.genes
     )
-    return Path(genes=genes, outputs={END: f"{name}.{part.outputs[END]}"})
+    return Path(genes=genes, outputs={END: names[part.outputs[END]]})
 
 
 def matching(part: Path, own: Mapping[str, Form], ports: Mapping[str, Form]) -> dict[str, str] | None:
@@ -90,12 +88,35 @@ def matching(part: Path, own: Mapping[str, Form], ports: Mapping[str, Form]) -> 
     return found
 
 
-def frontier(path: Path) -> tuple[str, ...]:
-    """Genes of the frozen prefix that trained genes read: what need be computed once per problem."""
-    frozen: set[str] = set()
+def frozen_genes(path: Path) -> set[str]:
+    """Genes that are frozen with all that they read: what they give for a row never changes."""
+    found: set[str] = set()
     for gene in path.genes:
-        if gene.frozen and all(source.startswith(INPUT) or source in frozen for source in gene.inputs):
-            frozen.add(gene.name)
+        if gene.frozen and all(source.startswith(INPUT) or source in found for source in gene.inputs):
+            found.add(gene.name)
+    return found
+
+
+def frontier(path: Path) -> tuple[str, ...]:
+    """Frozen genes that others, or outputs, read: what need be computed once per problem."""
+    frozen = frozen_genes(path)
     read = {source for gene in path.genes if gene.name not in frozen for source in gene.inputs}
-    ends = set(path.outputs.values())
-    return tuple(gene.name for gene in path.genes if gene.name in frozen and gene.name in read | ends)
+    return tuple(gene.name for gene in path.genes if gene.name in frozen & (read | set(path.outputs.values())))
+
+
+def trained_work(path: Path, ports: Mapping[str, Form]) -> float:
+    """Multiply-adds of one example through the genes that are not frozen: what a step costs on cached features."""
+    forms, frozen = path.forms(ports), frozen_genes(path)
+    return sum(gene.layer.work(*inputs) for gene, inputs in path.walk(ports, forms) if gene.name not in frozen)
+
+
+def read_from_ports(path: Path, genes: Mapping[str, str]) -> Path:
+    """The rest of a path when some genes are read from ports instead: `genes` = gene -> port that stands for it."""
+    known = {name: INPUT + port for name, port in genes.items()}
+    needed = set(path.outputs.values())
+    kept: list[Gene] = []
+    for gene in reversed(path.genes):
+        if gene.name in needed and gene.name not in known:
+            needed.update(gene.inputs)
+            kept.append(gene.replace(inputs=tuple(known.get(source, source) for source in gene.inputs)))
+    return Path(genes=tuple(reversed(kept)), outputs=path.outputs)

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path as Folder
 
 import numpy as np
@@ -16,7 +17,9 @@ import torch
 
 from ..model.build import Weights, build, has_tensors
 from ..model.path import Path
+from ..model.prefix import frontier, read_from_ports
 from ..problem.dataset import Dataset
+from ..problem.form import Form
 from .batches import Source, evaluation_size
 
 FOLDER = "features"
@@ -81,15 +84,23 @@ class FrozenFeatures:
                 file.unlink(missing_ok=True)  # who has it mapped keeps it
 
 
-def standing_for(path: Path, genes: Mapping[str, str]) -> Path:
-    """The rest of a path when some genes are read from ports: `genes` = gene -> port that stands for it."""
-    known = {name: f"in:{port}" for name, port in genes.items()}
-    kept = []
-    needed = set(path.outputs.values())
-    for gene in reversed(path.genes):
-        if gene.name in needed and gene.name not in known:
-            needed.update(gene.inputs)
-    for gene in path.genes:
-        if gene.name in needed and gene.name not in known:
-            kept.append(gene.replace(inputs=tuple(known.get(source, source) for source in gene.inputs)))
-    return Path(genes=tuple(kept), outputs=path.outputs)
+@dataclass(frozen=True)
+class View:
+    """A path as a job computes it: what its frozen prefix gives stands in ports of its own, read from the cache."""
+
+    path: Path
+    ports: dict[str, Form]
+    inputs: dict[str, np.ndarray]
+
+
+def view(path: Path, dataset: Dataset, features: FrozenFeatures) -> View:
+    """The path without its frozen prefix, and the arrays it then reads. Unchanged where nothing is frozen."""
+    ports = dict(dataset.problem.ports)
+    names = {gene: f"frozen {place}" for place, gene in enumerate(frontier(path)) if gene not in path.outputs.values()}
+    if not names:
+        return View(path, ports, {port: dataset.inputs[port] for port in path.ports})
+    forms = path.forms(ports)
+    rest = read_from_ports(path, names)
+    arrays = {port: features.get(path, gene) for gene, port in names.items()}
+    arrays |= {port: dataset.inputs[port] for port in rest.ports if port in ports}
+    return View(rest, ports | {port: forms[gene] for gene, port in names.items()}, arrays)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from ..model.path import Path
-from ..model.probes import Facts
+from ..model.probes import Facts, Probe
 from ..spec import Spec
 from .recipe import GradientRecipe, Recipe
 
@@ -101,7 +101,16 @@ def planned_work(job: Job, facts: Facts) -> float:
     """Work of the experiment at the end of this job, known before it runs."""
     if isinstance(job.recipe, GradientRecipe):
         return job.work
-    return len(job.folds) * job.recipe.work(facts)
+    return len(job.folds) * probe_work(job.recipe, job.path, facts)
 
 
-__all__ = ["Context", "Facts", "Job", "Outcome", "Point", "planned_work"]
+def probe_work(probe: Probe, path: Path | None, facts: Facts) -> float:
+    """Work of a probe on one fold; on a stored path with that of computing its features."""
+    if path is None:
+        return probe.work(facts)
+    forms = path.forms(facts.ports)
+    read = {gene: forms[gene] for gene in path.outputs.values()}
+    return probe.work(facts.replace(ports=read)) + 1e-9 * facts.rows * path.work(facts.ports) / facts.num_folds
+
+
+__all__ = ["Context", "Facts", "Job", "Outcome", "Point", "planned_work", "probe_work"]

@@ -25,13 +25,14 @@ from ..store import Store
 from . import fit
 from .augment import Augmenter
 from .batches import Order, Source, evaluation_size, sample
-from .job import Context, Job, Outcome, Point
+from .features import FrozenFeatures, View, view
+from .job import Context, Job, Outcome, Point, probe_work
 from .norms import refresh
-from .recipe import GradientRecipe
+from .recipe import Augmentation, GradientRecipe
 
 PREPARE_ROWS = 4096
 """Training rows shown to fresh layers (bin edges, medians, whitening)."""
-NORM_ROWS, NORM_LEAST, NORM_SHARE = 2048, 256, 0.05
+NORM_ROWS, NORM_LEAST, NORM_SHARE = 2048, 256, 0.03
 """Training rows on which averaged weights measure their batch norms: at most, at least, and as a share of the cost of
 the rung's training. All 2048 took 5 % of a rung of 100 steps."""
 FOR_SCORING = 0.15
@@ -177,6 +178,16 @@ class _Rung:
     def fetch(self, address: str) -> Mapping[str, np.ndarray]:
         return self.store.get_tensors(address, finite=True)
 
+    @property
+    def features(self) -> FrozenFeatures:
+        return FrozenFeatures(self.dataset, fetch=self.fetch)
+
+    def view(self, path: Path, *, cached: bool) -> View:
+        """The path and what it reads; with `cached` its frozen prefix is read instead of computed."""
+        if not cached:
+            return View(path, dict(self.dataset.problem.ports), {p: self.dataset.inputs[p] for p in path.ports})
+        return view(path, self.dataset, self.features)
+
     def fold(self, fold: int) -> tuple[np.ndarray, np.ndarray]:
         """Row indices to train on and to validate on."""
         training, validation = self.dataset.training(fold), self.dataset.validation(fold)
@@ -269,17 +280,19 @@ def _gradient(rung: _Rung, place: int, fold: int) -> None:
     assert isinstance(recipe, GradientRecipe)
     if job.path is None:
         raise ValueError("a gradient recipe needs a path to train")
-    dataset, ports = rung.dataset, dict(rung.dataset.problem.ports)
+    dataset = rung.dataset
+    # Changed images have other features: only what is shown as it is can be read from the cache.
+    seen = rung.view(job.path, cached=recipe.augmentation == Augmentation())
+    path, ports, inputs = seen.path, seen.ports, seen.inputs
     training_rows, validation_rows = rung.fold(fold)
     seed = job.seed * 1009 + fold
-    inputs = {port: dataset.inputs[port] for port in job.path.ports}
     targets = {output: dataset.targets[output] for output in rung.outputs}
     source = Source(inputs, targets, weights=dataset.weights, device=device)
     order = Order(training_rows, batch=rung.batch, seed=seed)
     shown = source.batch(sample(training_rows, size=PREPARE_ROWS, seed=seed))
-    training = _training(rung, place, seed, source_shown=shown.inputs, device=device)
+    training = _training(rung, seen, place, seed=seed, shown=shown.inputs, device=device)
 
-    macs = max(job.path.work(ports), 1.0)
+    macs = max(path.work(ports), 1.0)
     parameters = sum(p.numel() for p in training.module.parameters())
     per_step = 1e-9 * (3 * order.batch * macs + parameters)  # the update rule touches every parameter once
     first = job.checkpoint is None
@@ -308,7 +321,9 @@ def _gradient(rung: _Rung, place: int, fold: int) -> None:
             module, source, validation_rows, size=evaluation_size(macs), precision=recipe.precision
         )
         rung.keep(predictions, validation_rows)
-        rung.paths.append(with_weights(job.path, module, rung.store))
+        learned = {gene.name: gene.weights for gene in with_weights(path, module, rung.store).genes}
+        genes = (gene.replace(weights=learned.get(gene.name, gene.weights)) for gene in job.path.genes)
+        rung.paths.append(job.path.replace(genes=tuple(genes)))
     if job.rate[1] > 0:
         state = {name: t.detach().cpu().numpy() for name, t in training.tensors().items()}
         rung.checkpoint.update({f"{place}/{name}": array for name, array in state.items()})
@@ -320,15 +335,15 @@ def _gradient(rung: _Rung, place: int, fold: int) -> None:
 
 
 def _training(
-    rung: _Rung, place: int, seed: int, *, source_shown: Mapping[str, torch.Tensor], device: torch.device
+    rung: _Rung, seen: View, place: int, *, seed: int, shown: Mapping[str, torch.Tensor], device: torch.device
 ) -> fit.Training:
     """The training where the checkpoint left it, or a fresh one with prepared layers."""
-    path, recipe = rung.job.path, rung.job.recipe
-    assert path is not None and isinstance(recipe, GradientRecipe)
-    module = build(path, dict(rung.dataset.problem.ports), fetch=rung.fetch, seed=seed)
+    recipe = rung.job.recipe
+    assert isinstance(recipe, GradientRecipe)
+    module = build(seen.path, seen.ports, fetch=rung.fetch, seed=seed)
     module = module.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     if rung.job.checkpoint is None:
-        module.prepare(source_shown)
+        module.prepare(shown)
         return fit.start(module, recipe)
     training = fit.start(module, recipe)
     saved = rung.store.get_tensors(rung.job.checkpoint)
@@ -368,6 +383,7 @@ def _probe(rung: _Rung, place: int, fold: int) -> None:
         fetch=rung.fetch,
         weights=dataset.weights,
         path=job.path,
+        frozen=rung.features.get,
         memory_bytes=rung.context.memory_bytes,
         deadline=rung.until(place, keep=FOR_SCORING),
     )
@@ -375,16 +391,16 @@ def _probe(rung: _Rung, place: int, fold: int) -> None:
     fitted = job.recipe.fit(material)
     if material.deadline is not None:  # probes stop within one part of their time: who used less than half was not cut
         rung.hurried |= time.monotonic() > (began + material.deadline) / 2
-    rung.work += job.recipe.work(facts_of(dataset))
+    rung.work += probe_work(job.recipe, job.path, facts_of(dataset))
     if fitted.path is None:
         assert fitted.predictions is not None
         rung.keep(fitted.predictions, validation_rows)
         return
     # Scored through the path as it is stored: what is kept is what was judged.
-    module = build(fitted.path, ports, fetch=rung.fetch)
-    inputs = {port: dataset.inputs[port] for port in fitted.path.ports}
-    source = Source(inputs, {}, device=torch.device("cpu"))
-    size = evaluation_size(fitted.path.work(ports))
+    seen = rung.view(fitted.path, cached=True)
+    module = build(seen.path, seen.ports, fetch=rung.fetch)
+    source = Source(seen.inputs, {}, device=torch.device("cpu"))
+    size = evaluation_size(seen.path.work(seen.ports))
     rung.keep(fit.predict(module, source, validation_rows, size=size), validation_rows)
     rung.paths.append(fitted.path)
     rung.parameters = sum(t.numel() for t in module.state_dict().values())

@@ -82,7 +82,11 @@ def gene(name: str, description: Mapping[str, object], inputs: tuple[str, ...], 
 
 def features_of(path: Path, gene_name: str, material: Material, rows: np.ndarray) -> Any:
     """What one gene of a path gives for these rows: float32 [N, D], or CSR where it is wide and mostly zero."""
-    module = build(path.giving({"features": gene_name}), material.ports, fetch=material.fetch)
+    prefix = path.giving({"features": gene_name})
+    if material.frozen is not None and all(gene.frozen for gene in prefix.genes):
+        kept = gather(material.frozen(prefix, gene_name), rows)
+        return kept.reshape(len(kept), -1)
+    module = build(prefix, material.ports, fetch=material.fetch)
     module.eval()
     parts: list[Any] = []
     wide = False

@@ -61,6 +61,8 @@ class Material:
     """How much each row of the dataset counts, mean 1; None = all the same."""
     path: Path | None = None
     """Stored path whose outputs are the features to put a head on; None = the raw ports."""
+    frozen: Callable[[Path, str], np.ndarray] | None = None
+    """What a frozen gene of a path gives for all rows [N, ...], from a cache; None = it is computed each time."""
     memory_bytes: int | None = None
     deadline: float | None = None
     """`time.monotonic()` at which to be done; None = work alone decides."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 from ...model.path import Gene, Path
 from ...model.prefix import END
 from ...spec import Spec
+from ...train.recipe import Augmentation, GradientRecipe
 from ..choices import Choose
 
 NOTHING = "nothing"
@@ -44,14 +45,25 @@ def choose_parent(choose: Choose, name: str, parents: tuple[Parent, ...]) -> Par
     return next((parent for parent in parents if parent.name == taken), None)
 
 
-def begun(choose: Choose, parent: Parent, *, prefix: str) -> tuple[list[Gene], str]:
+def begun(choose: Choose, parent: Parent) -> tuple[list[Gene], str]:
     """Genes of a net that begins with a parent, and the one that gives its vector.
 
-    `tune`: how many of the parent's last genes with weights are cloned and trained on; 0 = all stay frozen.
+    Some of the parent's last genes with weights are cloned, that is, trained on as new genes; the rest stay shared.
     """
     own = [gene.name for gene in parent.path.genes if gene.weights]
-    tuned = choose(f"{prefix}.tune", ["none", "last", "half", "all"])
+    tuned = choose("parent.tune", ["none", "last", "half", "all"])
     count = {"none": 0, "last": 1, "half": (len(own) + 1) // 2, "all": len(own)}[tuned]
-    trained = set(own[len(own) - count :])
-    genes = [gene.replace(frozen=gene.name not in trained) for gene in parent.path.genes]
+    cloned = set(own[len(own) - count :])
+    genes = [gene.replace(frozen=gene.name not in cloned) for gene in parent.path.genes]
     return genes, parent.path.outputs[END]
+
+
+def careful(choose: Choose, recipe: GradientRecipe, path: Path) -> GradientRecipe:
+    """A recipe for a net that begins with a parent: smaller steps, and no augmentation before frozen genes.
+
+    What frozen genes give is computed once per problem, which pays only if they always see the same.
+    """
+    share = choose("parent.rate", [0.3, 1.0, 0.1])
+    recipe = recipe.replace(learning_rate=share * recipe.learning_rate)
+    shared = any(gene.frozen and gene.weights for gene in path.genes)
+    return recipe.replace(augmentation=Augmentation()) if shared else recipe

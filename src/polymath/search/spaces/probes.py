@@ -12,6 +12,7 @@ from ...model.probes import (
     NgramsProbe,
     PatchesProbe,
     Probe,
+    PrototypesProbe,
     TreesProbe,
 )
 from ..choices import Choose
@@ -68,6 +69,11 @@ def patches(choose: Choose) -> PatchesProbe:
     )
 
 
+def prototypes(choose: Choose) -> PrototypesProbe:
+    """Class means in a whitened space, of the features as they are or of a random projection."""
+    return PrototypesProbe(projected=choose("prototypes.projected", [0, 2000]))
+
+
 SETTINGS: dict[str, Callable[[Choose], Probe]] = {
     "constant": constant,
     "linear": linear,
@@ -78,3 +84,6 @@ SETTINGS: dict[str, Callable[[Choose], Probe]] = {
     "patches": patches,
 }
 """Method -> its settings as choices. In the order in which they are tried: cheapest first."""
+
+STORED: dict[str, Callable[[Choose], Probe]] = {"linear": linear, "prototypes": prototypes}
+"""Cheap heads on the features of a stored path."""

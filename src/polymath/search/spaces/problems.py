@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from ...model.path import Path
+from ...model.prefix import trained_work
 from ...model.probes import Facts, Probe
 from ...problem import Dataset, Problem
 from ...spec import Spec, canonical, sha256
@@ -24,10 +25,12 @@ from ...train.job import Context, Job, Outcome, planned_work
 from ...train.recipe import GradientRecipe, Recipe
 from ..choices import Answer, Choose, Recorder, Sketch, draw, first
 from ..cutters import Cutter, Standing
+from ..deaths import note, verdict
 from ..run import Clock, Experiment, Order, Result
 from .images import mirrors_keep_meaning
+from .parents import Parent, features
 from .pieces import hand_made
-from .probes import SETTINGS
+from .probes import SETTINGS, STORED
 from .rows import problem_space
 
 EXAMPLES = {"vector": (3e5, 12.0, 80.0), "tokens": (2e5, 5.0, 40.0), "map": (2e6, 20.0, 150.0)}
@@ -62,6 +65,8 @@ class Design(Spec):
     method: str
     path: Path | None = None
     recipe: Recipe
+    parent: str = ""
+    """The task whose genes it begins with."""
 
 
 class Rung(Spec):
@@ -91,7 +96,12 @@ class Settings:
     """Pictures mean the same mirrored left to right."""
     layers: tuple[str, ...] = ()
     """Kinds of the user's own layers."""
+    parents: tuple[Parent, ...] = ()
+    """What may be built upon, the most promising first."""
 
+
+STORED_FIRST = 4
+"""Parents on which every new task tries a cheap head, before anything is trained."""
 
 SPACES: dict[str, Callable[[str], bool]] = {
     "all": lambda method: True,
@@ -168,14 +178,17 @@ class ProblemPlan:
         exists: Callable[[str], bool],
     ) -> None:
         self.settings, self.cutter = settings, cutter
-        self.finished = finished
+        self._tell = finished
         self._exists = exists
         self._methods = tuple(name for name in settings.methods if SPACES[settings.space](name))
+        self._firsts = self._first_tries()
         self._made: dict[int, Design] = {}
         self._rungs: dict[int, list[Rung]] = {}
         self._ladders: set[int] = set()
         self._chosen: list[int] | None = None
         self._stuck: set[int] = set()
+        self._seen: dict[str, int] = {}
+        self._chance: float | None = None
         self._rate: float | None = None
 
     # Choices -----------------------------------------------------------------------------------------------------
@@ -184,21 +197,32 @@ class ProblemPlan:
 
     def fixed(self, number: int) -> Sketch | None:
         """The first experiments try every method once, with its defaults."""
-        if number >= len(self._methods):
+        if number >= len(self._firsts):
             return None
-        method = self._methods[number]
-        return draw(lambda choose: self._design(choose, choose("method", [method])), first, measure=self._proxies)
+        method, parents = self._firsts[number]
+        return draw(
+            lambda choose: self._design(choose, choose("method", [method]), parents), first, measure=self._proxies
+        )
 
     def begin(self, number: int, sketch: Sketch) -> str:
         design: Design = sketch.built
         self._made[number] = design
-        return design.method if design.path is None else describe(design.path)
+        if isinstance(design.recipe, Probe):
+            return design.method if design.path is None else f"{design.recipe.method} on {design.parent}"
+        assert design.path is not None
+        return describe(design.path) + (f", from {design.parent}" if design.parent else "")
 
     def _space(self, choose: Choose) -> Design:
-        return self._design(choose, choose("method", self._options()))
+        return self._design(choose, choose("method", self._options()), self.settings.parents)
 
-    def _design(self, choose: Choose, method: str) -> Design:
+    def _design(self, choose: Choose, method: str, parents: tuple[Parent, ...]) -> Design:
         settings = self.settings
+        if method == "stored":
+            names = [parent.name for parent in parents]
+            parent = parents[names.index(choose("stored.from", names))]
+            head = STORED[choose("stored.head", list(STORED))](choose)
+            outputs = tuple(output.name for output in settings.problem.outputs)
+            return Design(method=method, path=features(parent, outputs), recipe=head, parent=parent.task)
         if method != "path":
             return Design(method=method, recipe=SETTINGS[method](choose))
         path, recipe = problem_space(
@@ -207,21 +231,34 @@ class ProblemPlan:
             rows=settings.facts.rows,
             mirrored=settings.mirrored,
             layers=settings.layers,
+            parents=parents,
         )
-        return Design(method=method, path=path, recipe=recipe)
+        names = [gene.name for gene in path.genes if gene.weights]
+        begun = (parent.task for parent in parents if any(name.startswith(f"{parent.task}.") for name in names))
+        return Design(method=method, path=path, recipe=recipe, parent=next(begun, ""))
+
+    def _first_tries(self) -> list[tuple[str, tuple[Parent, ...]]]:
+        """Every method once; before the first net a cheap head on each of the most promising parents."""
+        tries: list[tuple[str, tuple[Parent, ...]]] = [(method, ()) for method in self._methods]
+        if self.settings.space in ("all", "heads"):
+            stored = [("stored", (parent,)) for parent in self.settings.parents[:STORED_FIRST]]
+            place = next((n for n, (method, _) in enumerate(tries) if method == "path"), len(tries))
+            tries[place:place] = stored
+        return tries
 
     def _options(self) -> list[str]:
         """Methods worth more than one try: those with settings."""
         again = [name for name in self._methods if name not in ("constant", "linear", "nearest")]
         often = ["trees"] if "trees" in again else []  # twice as likely: on tables they are seldom beaten, and quick
-        found = [*dict.fromkeys(name for name in again if name == "path"), *(n for n in again if n != "path"), *often]
-        return found or list(self._methods)
+        stored = ["stored"] if self.settings.parents and self.settings.space in ("all", "heads") else []
+        paths = [*dict.fromkeys(name for name in again if name == "path")]
+        return [*paths, *stored, *(n for n in again if n != "path"), *often] or list(self._methods)
 
     def _proxies(self, design: Design) -> dict[str, float]:
         facts = self.settings.facts
-        if design.path is None:
-            assert isinstance(design.recipe, Probe)
+        if isinstance(design.recipe, Probe):
             return {"work": math.log10(1e-3 + design.recipe.work(facts))}
+        assert design.path is not None
         macs = design.path.work(facts.ports)
         return {
             "work": math.log10(1e-3 + self._full_work(design.path)),
@@ -272,7 +309,7 @@ class ProblemPlan:
     def _ladder(self, path: Path | None, recipe: GradientRecipe, experiment: Experiment, clock: Clock) -> list[Rung]:
         """The first rungs of an experiment; a committing plan appends the long training later."""
         assert path is not None
-        macs = path.work(self.settings.facts.ports)
+        macs = self._macs(path)
         least = 4e-9 * LEAST_STEPS * recipe.batch * macs * len(self.settings.folds)
         full = self._full_work(path)
         lane_work = self._lane_work(clock)
@@ -296,7 +333,11 @@ class ProblemPlan:
         kinds = {facts.ports[port].kind for port in path.ports}
         limits = [limit for kind, limit in EXAMPLES.items() if kind in kinds] or [EXAMPLES["vector"]]
         epochs = max(min(max(most / max(rows, 1), low), high) for most, low, high in limits)
-        return 3e-9 * epochs * rows * path.work(facts.ports) * len(self.settings.folds)
+        return 3e-9 * epochs * rows * self._macs(path) * len(self.settings.folds)
+
+    def _macs(self, path: Path) -> float:
+        """Multiply-adds of a step of training for one example: frozen genes are computed once for all."""
+        return trained_work(path, self.settings.facts.ports)
 
     def _lane_work(self, clock: Clock) -> float:
         """Work units that one lane can do in the whole budget."""
@@ -343,9 +384,19 @@ class ProblemPlan:
 
     def _promoted(self, experiments: list[Experiment], clock: Clock) -> int | None:
         """The experiment that the cutter sends on, among those on a ladder of rungs."""
-        standings = [self._standing(experiments[number]) for number in sorted(self._ladders - self._stuck)]
         left = sum(clock.lane_work_left(lane) for lane in range(clock.lanes))
+        standings = [
+            standing
+            for number in sorted(self._ladders - self._stuck)
+            for standing in [self._standing(experiments[number])]
+            if not self._verdict(experiments[number], standing, work_left=left)
+        ]
         return self.cutter.promote(standings, work_left=left)
+
+    def _verdict(self, experiment: Experiment, standing: Standing, *, work_left: float) -> str:
+        """Why an experiment goes no further, whatever the cutter thinks; empty = it may."""
+        predictions = str(experiment.results[-1].outcome.get("predictions") or "") if experiment.results else ""
+        return verdict(standing, chance=self._chance, predictions=predictions, seen=self._seen, work_left=work_left)
 
     def _standing(self, experiment: Experiment) -> Standing:
         rungs, results = self._rungs[experiment.number], experiment.results
@@ -419,6 +470,13 @@ class ProblemPlan:
         return complete
 
     # Results -----------------------------------------------------------------------------------------------------
+    def finished(self, experiment: Experiment) -> None:
+        result = experiment.results[-1]
+        note(self._seen, str(result.outcome.get("predictions") or ""), experiment.number)
+        if self._made[experiment.number].method == "constant" and result.ok:
+            self._chance = result.score
+        self._tell(experiment)
+
     def is_there(self, outcome: Mapping[str, Any]) -> bool:
         return not outcome.get("ok") or all(self._exists(one) for one in Outcome.model_validate(outcome).results)
 

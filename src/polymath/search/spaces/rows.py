@@ -12,6 +12,7 @@ from ...problem.problem import ROW, Problem
 from ...train.recipe import Augmentation, GradientRecipe
 from ..choices import Choose, Recorder, first
 from . import images, tables, texts
+from .parents import Parent, begun, careful, choose_parent
 from .pieces import around, between, bounded
 
 Encoder = Callable[..., tuple[list[Gene], str]]
@@ -23,23 +24,32 @@ MOST = {"map": 8.0, "tokens": 8.0, "vector": 32.0}
 
 
 def problem_space(
-    choose: Choose, problem: Problem, *, rows: int, mirrored: bool = False, layers: Sequence[str] = ()
+    choose: Choose,
+    problem: Problem,
+    *,
+    rows: int,
+    mirrored: bool = False,
+    layers: Sequence[str] = (),
+    parents: tuple[Parent, ...] = (),
 ) -> tuple[Path, GradientRecipe]:
     """A path from every port to every output, and how it is trained on this many training rows.
 
     A design that costs more than `MOST` times the default is made narrower by `scale`, until it does not.
     `mirrored`: pictures mean the same mirrored left to right (`images.mirrors_keep_meaning`).
     `layers`: kinds of the user's own layers (`model.layers.bring`), offered after every part whose form they keep.
+    `parents`: prefixes of stored paths with which a net may begin.
     """
+    parent = choose_parent(choose, "start from", parents) if parents else None
     ports = tuple(sorted(problem.ports.items()))
     outputs = tuple((output.name, output.head_width) for output in problem.outputs)
-    most = max_work(ports, outputs)
+    most = max_work(ports, outputs) + (parent.path.work(dict(ports)) if parent else 0.0)
     path = bounded(
         choose,
-        lambda choose, scale: _path(choose, ports, outputs, scale=scale, layers=layers),
+        lambda choose, scale: _path(choose, ports, outputs, scale=scale, layers=layers, parent=parent),
         fits=lambda path: path.work(dict(ports)) <= most,
     )
-    return path, recipe(choose, dict(ports), rows=rows, mirrored=mirrored)
+    how = recipe(choose, dict(ports), rows=rows, mirrored=mirrored)
+    return path, careful(choose, how, path) if parent else how
 
 
 @lru_cache(maxsize=64)
@@ -56,10 +66,16 @@ def _path(
     *,
     scale: float,
     layers: Sequence[str],
+    parent: Parent | None = None,
 ) -> Path:
     genes: list[Gene] = []
     vectors: list[str] = []
+    if parent is not None:
+        genes, name = begun(choose, parent)
+        vectors.append(name)
     for number, (port, form) in enumerate(ports):
+        if parent is not None and port in parent.path.ports:
+            continue
         prefix = ROW if port == ROW else f"port{number}"
         more, name = ENCODERS[form.kind](choose, port, form, prefix=prefix, scale=scale, layers=layers)
         genes += more
