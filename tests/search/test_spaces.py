@@ -105,6 +105,15 @@ def test_the_default_is_what_a_person_designed(name: str) -> None:
     assert (path.digest[:16], recipe.digest[:16]) == digests
 
 
+@pytest.mark.parametrize(("rows", "columns"), [(300, 5), (5_000, 20), (50_000, 100), (1_000_000, 20)])
+def test_the_default_table_net_is_lean(rows: int, columns: int) -> None:
+    problem = Ports({"row": vector(columns)})
+    path, recipe = problem_space(Recorder(first), problem, rows=rows)
+    assert [gene.layer.kind for gene in path.genes] == ["piecewise", "members", "part", "part"]
+    assert path.work(problem.ports) < 1e6
+    assert recipe.batch <= max(rows / 8, 32)
+
+
 def test_a_free_architecture_is_a_chain_unless_skips_are_chosen() -> None:
     problem = Ports({"photo": pixels(1, 28, 28)})
 

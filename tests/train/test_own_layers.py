@@ -8,7 +8,9 @@ from typing import ClassVar
 
 import numpy as np
 import pytest
+import typer
 
+from polymath.app import main
 from polymath.engine import JobFailed, Processes
 from polymath.model import layers
 from polymath.model.layers import bring, parse_layer
@@ -108,6 +110,15 @@ def test_what_is_no_such_layer_is_refused(bends: str, name: str, said: str) -> N
 def test_an_unknown_layer_says_what_to_do() -> None:
     with pytest.raises(BadInput, match=r"'row_bend'.*--layer package\.module:ClassName"):
         parse_layer({"kind": "row_bend"})
+
+
+def test_a_command_that_meets_an_unknown_layer_says_so_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    gene = {"name": "bend", "layer": {"kind": "row_bend"}, "inputs": ["in:row"]}
+    with pytest.raises(typer.Exit) as ended, main._errors(as_json=False):
+        Path.model_validate({"genes": [gene], "outputs": {"y": "bend"}})
+    assert ended.value.exit_code == 2
+    said = capsys.readouterr().err.strip()
+    assert "\n" not in said and "'row_bend'" in said and "--layer" in said
 
 
 def test_spaces_offer_a_brought_layer_wherever_it_keeps_the_form(bends: str, monkeypatch: pytest.MonkeyPatch) -> None:
