@@ -27,7 +27,7 @@ FADE = 0.98
 """Of what was seen, after each further finished rung: half is forgotten after 34."""
 EARLY = 200
 """Finished experiments until evolution and local search have caught up with the surrogate on tables."""
-PRIOR: Mapping[str, float] = {"portfolio": 4.0, "surrogate": 4.0, "evolution": 0.1, "local": 0.1}
+PRIOR: Mapping[str, float] = {"portfolio": 16.0, "surrogate": 4.0, "evolution": 0.1, "local": 0.1}
 """Rate of an arm, in rates of all arms together, believed until `EARLY`; later 1."""
 STRENGTH = 20.0
 """Experiments' worth of work for which such a belief counts."""
