@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import os
 import secrets
 import stat
@@ -89,6 +90,7 @@ def unlink_if_there(path: Path) -> None:
         unlink(path)
 
 
+@functools.cache
 def boot_identity() -> str:
     """A name of this boot of this machine: process numbers mean something only within it."""
     try:
