@@ -12,8 +12,10 @@ from .choices import Answer, Choice, Sketch, Trace, as_traced, at_random, crosse
 from .encoding import Encoder, Quadratic
 
 Draw = Callable[[Answer], Sketch]
-MOST_POINTS = 100_000
-"""Of a grid: larger spaces are searched around the best."""
+MOST_POINTS = 60_000
+"""Of a grid, each of which is passed through once: larger spaces are searched around the best."""
+REACH = 2
+"""Changes away from the best that count as near it."""
 DOUBLES = 100
 """Pairs of changes tried of each parent, beside all single ones."""
 DRAWN = 3
@@ -21,19 +23,26 @@ DRAWN = 3
 
 
 class Grid:
-    """A small space whose choices are lists of options that do not depend on each other: every point has its answer.
+    """A small space, whole: its choices are lists of options that do not depend on each other.
 
-    A quadratic in rows that are sums of pieces is a sum of one table per choice and one per pair of choices, so all
-    points are judged by adding those up, without a row for any of them.
+    Every point is passed through once, to learn which points build the same thing. Those are one thing with one row,
+    the mean of theirs, so that what is learned does not depend on the choices by which it was tried.
     """
 
     def __init__(self, draw: Draw, choices: Sequence[Sequence[Choice]]) -> None:
         self._draw = draw
         self._choices = choices
-        self._sizes = tuple(len(options) for options in choices)
         self._names = tuple(options[0].name for options in choices)
-        self._closed = np.zeros(math.prod(self._sizes), dtype=bool)
-        """Points that need no further look: tried, equal to what was tried, or broken."""
+        self._points = np.indices([len(options) for options in choices]).reshape(len(choices), -1).T
+        self.identities: list[str] = []
+        """Of all different things that can be built."""
+        self._number: dict[str, int] = {}
+        self._thing = np.array([self._thing_at(point) for point in self._points])
+        """For each point the number of what it builds; -1 where building fails."""
+        things, points = np.unique(self._thing, return_index=True)
+        self._point = points[things >= 0]
+        """The first point of each thing."""
+        self._rows: np.ndarray = np.zeros((0, 0), dtype=np.float32)
 
     @classmethod
     def of(cls, draw: Draw, traces: Sequence[Trace]) -> Grid | None:
@@ -54,6 +63,50 @@ class Grid:
             choices.append(options)
         return cls(draw, choices)
 
+    def _sketch(self, point: np.ndarray) -> Sketch:
+        answers = dict(zip(self._names, map(float, point), strict=True))
+        return self._draw(lambda offer: answers[offer.name])
+
+    def _thing_at(self, point: np.ndarray) -> int:
+        sketch = self._sketch(point)
+        if sketch.error:
+            return -1
+        number = self._number.setdefault(sketch.identity, len(self.identities))
+        if number == len(self.identities):
+            self.identities.append(sketch.identity)
+        return number
+
+    def rows(self, traces: Sequence[Trace], encoder: Encoder) -> np.ndarray:
+        """The rows of the things that traces build; of other spaces' traces their own rows."""
+        every = self._every(encoder)
+        rows = encoder.rows(traces)
+        every = encoder.widened(every)
+        places = [{(c.name, c.token): place for place, c in enumerate(options)} for options in self._choices]
+        sizes = [len(options) for options in self._choices]
+        for index, trace in enumerate(traces):
+            found = [known.get((c.name, c.token)) for known, c in zip(places, trace.choices, strict=False)]
+            if len(found) == len(sizes) == len(trace.choices) and None not in found:
+                thing = self._thing[np.ravel_multi_index(found, sizes)]  # type: ignore[arg-type]
+                if thing >= 0:
+                    rows[index] = every[thing]
+        return rows
+
+    def _every(self, encoder: Encoder) -> np.ndarray:
+        """The rows of all things: (things, width)."""
+        pieces = [encoder.rows([Trace.model_construct(choices=(one,)) for one in options]) for options in self._choices]
+        if self._rows.shape[1] == encoder.width:
+            return self._rows
+        good = self._thing >= 0
+        things = self._thing[good]
+        whole = np.zeros((int(good.sum()), encoder.width), dtype=np.float32)
+        for place, piece in enumerate(pieces):
+            whole += encoder.widened(piece)[self._points[good, place]]
+        order = np.argsort(things, kind="stable")
+        starts = np.flatnonzero(np.diff(things[order], prepend=-1))
+        self._rows = np.add.reduceat(whole[order], starts, axis=0)
+        self._rows /= np.bincount(things)[:, None]
+        return self._rows
+
     def best(
         self,
         model: Quadratic,
@@ -63,40 +116,31 @@ class Grid:
         noise: float,
         generator: np.random.Generator,
         begun: set[str],
+        near: Trace | None = None,
     ) -> list[Sketch]:
-        """The `count` best points by the model's answers plus noise that have not begun; fewer when none are left."""
-        judged = self._judged(model, encoder) + np.float32(noise) * generator.standard_normal(
-            len(self._closed), dtype=np.float32
-        )
-        judged[self._closed] = -np.inf
-        found: list[Sketch] = []
-        identities = set(begun)
-        order = _descending(judged, most=20 * count)
-        for index in order:
-            if len(found) == count or not np.isfinite(judged[index]):
-                break
-            answers = np.unravel_index(index, self._sizes)
-            given = {name: float(answer) for name, answer in zip(self._names, answers, strict=True)}
-            sketch = self._draw(as_traced(Trace(), changed=given))
-            self._closed[index] = True
-            if not sketch.error and sketch.identity not in identities:
-                identities.add(sketch.identity)
-                found.append(sketch)
-        return found
+        """The `count` best things by the model's answers plus noise that have not begun; fewer when few are left.
 
-    def _judged(self, model: Quadratic, encoder: Encoder) -> np.ndarray:
-        pieces = [encoder.rows([Trace.model_construct(choices=(one,)) for one in options]) for options in self._choices]
-        pieces = [encoder.widened(piece) for piece in pieces]
-        model = model.widened(encoder.width)
-        whole = np.full(self._sizes, model.middle, dtype=np.float32)
-        ones = (1,) * len(pieces)
-        for i, one in enumerate(pieces):
-            alone = one @ model.linear + np.einsum("ij,ij->i", one @ model.square, one)
-            whole += alone.reshape(*ones[:i], -1, *ones[i + 1 :])
-            for j in range(i + 1, len(pieces)):
-                pairs = 2 * one @ model.square @ pieces[j].T
-                whole += pairs.reshape(*ones[:i], len(one), *ones[i + 1 : j], -1, *ones[j + 1 :])
-        return whole.ravel()
+        With `near` the last of them is the best by the model alone within `REACH` changes of that trace.
+        """
+        rows = self._every(encoder)
+        expected = model.widened(encoder.width)(rows)
+        expected[[self._number[identity] for identity in begun if identity in self._number]] = -np.inf
+        blurred = expected + noise * generator.standard_normal(len(rows))
+        chosen = _descending(blurred, most=count)
+        if near is not None and count > 1:
+            close = np.zeros(len(rows), dtype=bool)
+            close[self._around(near)] = True
+            close[chosen[:-1]] = False
+            last = int(np.where(close, expected, -np.inf).argmax())
+            if close[last] and np.isfinite(expected[last]):
+                chosen = np.array([*chosen[: count - 1], last])
+        return [self._sketch(self._points[self._point[index]]) for index in chosen if np.isfinite(expected[index])]
+
+    def _around(self, trace: Trace) -> np.ndarray:
+        """The things that a few changes of a trace of this space give."""
+        answers = np.array([choice.answer for choice in trace.choices])
+        things = self._thing[(self._points != answers).sum(axis=1) <= REACH]
+        return things[things >= 0]
 
 
 @dataclass(frozen=True)

@@ -14,12 +14,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.linalg import solve_triangular
 
 from .choices import Choice, Trace, offer_of
 
 KNOTS = 5
 """A number is told apart from others by its distances to so many places of its range."""
-SHARED = 0.5
+SHARED = 0.3
 """How strongly choices whose names differ only in numbers (layer1.width, layer2.width) count as the same choice."""
 
 Piece = tuple[tuple[int, float], ...]
@@ -157,8 +158,8 @@ def fit(rows: np.ndarray, targets: np.ndarray, *, ridge: float, extra: np.ndarra
     kernel[np.diag_indices_from(kernel)] += ridge
     factor = np.linalg.cholesky(kernel)
     middle = float(targets.mean())
-    half = np.linalg.solve(factor, targets - middle)
-    dual = np.linalg.solve(factor.T, half)
+    half = solve_triangular(factor, targets - middle, lower=True, check_finite=False)
+    dual = solve_triangular(factor, half, lower=True, trans=1, check_finite=False)
     spread = max(float(half @ half) / len(targets), 1e-12)
     evidence = -0.5 * len(targets) * math.log(spread) - float(np.log(np.diag(factor)).sum())
     single = dual.astype(np.float32)

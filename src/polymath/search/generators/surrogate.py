@@ -8,12 +8,13 @@ does not hide the differences between good ones.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from typing import ClassVar
 
 import numpy as np
 
 from ..candidates import Grid, around
-from ..choices import Sketch, at_random
+from ..choices import Sketch, Trace, at_random
 from ..encoding import Encoder, Fit, Quadratic, fit, likeness, ranked
 from .base import Draw, Experience, Generator, News
 
@@ -21,7 +22,7 @@ START = 10
 """Experiments before the first fit."""
 BATCH = 5
 """Proposals of one fit."""
-NOISE = 0.05
+NOISE = 0.1
 """Blur of what is expected, in units of the targets, which lie in -1.7 ... 1.7."""
 RIDGE = 5.0
 MOST = 500
@@ -47,22 +48,24 @@ class Surrogate(Generator):
         super().__init__(draw, seed=seed, experience=experience)
         self._encoder = Encoder()
         self._heard: dict[int, News] = {}
+        self._rows: dict[int, np.ndarray] = {}
         self._queue: deque[Sketch] = deque()
         self._grid: Grid | None = None
         self._looked = False
-        useful = [past for past in self.experience.past if sum(news.ok for news in past.news) >= FEW]
+        self._useful = [past for past in self.experience.past if sum(news.ok for news in past.news) >= FEW]
         self._past: list[Quadratic] = []
-        self._past = [self._fitted(list(past.news), trust=0.0).own for past in useful]
-        alike = np.array([likeness(self.experience.fingerprint, past.fingerprint) for past in useful])
+        """What a model of each earlier problem has learned."""
+        alike = np.array([likeness(self.experience.fingerprint, past.fingerprint) for past in self._useful])
         self._alike = alike / max(float(alike.sum()), 1e-9)
 
     def propose(self, number: int) -> Sketch:
         generator = np.random.default_rng([self.seed, number])
         heard = len(self._heard)
         if heard < START // 2 or len(self.begun) < START:
-            if self._past and number % 2 and heard:
-                model = Quadratic(0.0, np.zeros(0, np.float32), np.zeros((0, 0), np.float32))
-                found = self._best(self._with_past(model, self._alike), generator, count=1)
+            if self._useful and number % 2 and heard:
+                self._look()
+                nothing = Quadratic(0.0, np.zeros(0, np.float32), np.zeros((0, 0), np.float32))
+                found = self._best(self._with_past(nothing, self._alike), generator, count=1)
                 if found:
                     return found[0]
             return self.draw(at_random(generator))
@@ -70,6 +73,7 @@ class Surrogate(Generator):
             sketch = self._queue.popleft()
             if sketch.identity not in self.begun:
                 return sketch
+        self._look()
         self._queue.extend(self._best(self._model(), generator, count=BATCH))
         return self._queue.popleft() if self._queue else self.draw(at_random(generator))
 
@@ -77,6 +81,17 @@ class Surrogate(Generator):
         known = self._heard.get(news.number)
         if known is None or news.rung >= known.rung:
             self._heard[news.number] = news
+
+    def _look(self) -> None:
+        """Once, when the first traces are known: is the space small, and what did earlier problems teach?"""
+        if self._looked:
+            return
+        self._looked = True
+        traces = [news.trace for news in self._heard.values() if news.ok]
+        self._grid = Grid.of(self.draw, traces) if traces else None
+        for past in self._useful:
+            rows = self._encoded([news.trace for news in past.news])
+            self._past.append(_fitted(rows, past.news, extra=np.zeros((len(rows), 0)), weights=np.zeros(0)).own)
 
     def _with_past(self, own: Quadratic, weights: np.ndarray) -> Quadratic:
         width = self._encoder.width
@@ -88,27 +103,35 @@ class Surrogate(Generator):
         if len(known) > MOST:
             rest = np.random.default_rng([self.seed, len(known)]).permutation(len(known) - MOST // 2) + MOST // 2
             known = [*known[: MOST // 2], *(known[place] for place in rest[: MOST // 2])]
-        fits = [self._fitted(known, trust=trust) for trust in (TRUST if self._past else TRUST[:1])]
+        rows = self._rows_of(known)
+        past = [one.widened(rows.shape[1])(rows) for one in self._past]
+        extra = np.stack(past, axis=1) if past else np.zeros((len(rows), 0))
+        trusts = TRUST if past else TRUST[:1]
+        fits = [_fitted(rows, known, extra=extra, weights=trust * self._alike) for trust in trusts]
         best = max(fits, key=lambda one: one.evidence)
         return self._with_past(best.own, best.extra)
 
-    def _fitted(self, known: list[News], *, trust: float) -> Fit:
-        rows = self._encoder.rows([news.trace for news in known])
-        past = [one.widened(rows.shape[1]) for one in self._past] if trust else []
-        extra = np.stack([one(rows) for one in past], axis=1) if past else np.zeros((len(rows), 0))
-        weights = trust * self._alike if past else np.zeros(0)
-        found = fit(rows, ranked([news.score for news in known]), ridge=RIDGE, extra=extra, weights=weights)
-        return found if past else Fit(found.own, np.zeros(len(self._past)), found.evidence)
+    def _rows_of(self, known: list[News]) -> np.ndarray:
+        """The rows of the experiments of this search, each encoded once."""
+        fresh = [news for news in known if news.number not in self._rows]
+        rows = self._encoded([news.trace for news in fresh])
+        self._rows.update(zip((news.number for news in fresh), rows, strict=True))
+        found = np.zeros((len(known), self._encoder.width), dtype=np.float32)
+        for row, news in zip(found, known, strict=True):
+            old = self._rows[news.number]
+            row[: len(old)] = old
+        return found
+
+    def _encoded(self, traces: list[Trace]) -> np.ndarray:
+        return self._encoder.rows(traces) if self._grid is None else self._grid.rows(traces, self._encoder)
 
     def _best(self, model: Quadratic, generator: np.random.Generator, *, count: int) -> list[Sketch]:
         """New sketches of which the model expects most."""
         ranking = sorted(self._heard.values(), key=lambda news: (-news.score, news.number))
-        if not self._looked:
-            self._looked = True
-            self._grid = Grid.of(self.draw, [news.trace for news in ranking])
         if self._grid is not None:
+            top = ranking[0].trace if ranking and ranking[0].ok else None
             return self._grid.best(
-                model, self._encoder, count=count, noise=NOISE, generator=generator, begun=self.begun
+                model, self._encoder, count=count, noise=NOISE, generator=generator, begun=self.begun, near=top
             )
         parents = [news.trace for news in ranking[:PARENTS]]
         drawn = around(parents, model, self._encoder, draw=self.draw, count=count, noise=NOISE, generator=generator)
@@ -117,3 +140,7 @@ class Surrogate(Generator):
         judged = model.widened(self._encoder.width)(rows) + NOISE * generator.standard_normal(len(rows))
         sketches = list(fresh.values())
         return [sketches[index] for index in np.argsort(-judged, kind="stable")[:count]]
+
+
+def _fitted(rows: np.ndarray, known: Sequence[News], *, extra: np.ndarray, weights: np.ndarray) -> Fit:
+    return fit(rows, ranked([news.score for news in known]), ridge=RIDGE, extra=extra, weights=weights)
