@@ -164,6 +164,40 @@ def experienced(sets: Sequence[Replay], number: int, shares: Sequence[float]) ->
 NINTHS, TWELFTHS, SIXTH = (1 / 9, 1 / 3, 1.0), (1 / 12, 1 / 6, 1.0), (1 / 6, 1.0)
 
 
+PRICES = (0.3, 0.6, 1.2)
+"""Of `Curve`, for choosing on one half of the sets and judging on the other."""
+
+
+def candidates() -> list[Contender]:
+    """Ladders and prices among which one half of the sets chooses for the other."""
+    return [
+        Contender(f"curve at {price:g}, {name}", shares, lambda learners, price=price: Curve(price=price))  # type: ignore[misc]
+        for name, shares in (("1/9 1/3 1", NINTHS), ("1/12 1/6 1", TWELFTHS), ("1/6 1", SIXTH))
+        for price in PRICES
+    ]
+
+
+def crossed(tables: dict[str, np.ndarray]) -> list[str]:
+    """The cheapest candidate that one half allows, judged on the other half, both ways."""
+    lines, judged = [], []
+    for half, name in ((0, "first"), (1, "second")):
+        chosen = {rule: table[half::2].mean(axis=0) for rule, table in tables.items()}
+        allowed = {rule: means for rule, means in chosen.items() if round(means[1], 4) <= MUST_REGRET} or chosen
+        best = min(allowed, key=lambda rule: float(allowed[rule][0]))
+        other = tables[best][1 - half :: 2]
+        judged.append(other)
+        lines.append(
+            f"- {name} half chooses *{best}* (there {chosen[best][0]:.3f} / {chosen[best][1]:.4f}); "
+            f"the other half: cost {other[:, 0].mean():.3f}, regret {other[:, 1].mean():.4f}"
+        )
+    both = np.concatenate(judged).mean(axis=0)
+    met = "met" if both[0] <= MUST_COST and round(both[1], 4) <= MUST_REGRET else "NOT met"
+    return [
+        *lines,
+        f"- both together, judged only where they were not chosen: cost {both[0]:.3f}, regret {both[1]:.4f}: {met}",
+    ]
+
+
 def contenders() -> list[Contender]:
     """The rules of the report. A one-rung top-K for several rungs and K, so that one is near each cost."""
 
@@ -231,7 +265,9 @@ def at_equal_cost(results: dict[str, np.ndarray], name: str) -> list[str]:
     return [name, best, costs, regrets, f"{difference.mean():+.4f} +- {error:.4f}"]
 
 
-def report(results: dict[str, np.ndarray], *, sets: int, seeds: int, cache: Path) -> None:
+def report(
+    results: dict[str, np.ndarray], *, tables: dict[str, np.ndarray], sets: int, seeds: int, cache: Path
+) -> None:
     """Write the report: asked beside got."""
     rules = contenders()
     ours = [rule.name for rule in rules if "cutter curve" in rule.name]
@@ -242,11 +278,14 @@ def report(results: dict[str, np.ndarray], *, sets: int, seeds: int, cache: Path
         *(__doc__ or "").split("\n\n", 2)[2].strip().splitlines(),
         "",
         f"Asked: mean regret <= {MUST_REGRET} at cost <= {MUST_COST} (aim 0.25), and less regret than one-rung top-K at equal cost.",
-        "Settings were chosen on the first half of the sets (every second one) and not on the other.",
+        "The constants of `Curve` were chosen on the first half of the sets (every second one); its price and ladder, and those with",
+        "experience, with both halves in view. The fair figure is therefore this one: price and ladder chosen on one half, judged on the other.",
+        "",
+        *crossed(tables),
         "",
         *reporting.table(
             ["rule", "cost", "mean regret", "p90", "developed on: cost / regret", "other half", "asked"],
-            [row(rule, results[rule.name]) for rule in rules],
+            [row(rule, results[rule.name]) for rule in rules] + [row(rule, tables[rule.name]) for rule in candidates()],
         ),
         "## Against the best one-rung top-K of no more cost (chosen with hindsight)",
         "",
@@ -260,7 +299,7 @@ def report(results: dict[str, np.ndarray], *, sets: int, seeds: int, cache: Path
         f"- Orders of learners: {seeds} seeds where they arrive, 3 elsewhere (there they only decide ties)",
         f"- Data: {entry['source']['name']} {entry['source']['version']}, sha256 {entry['source']['sha256'][:16]}",
         f"- {common.now()}, Polymath at {common.commit()}; {common.hardware()}",
-        f"- Command: `python benchmarks/search_cutting.py {' '.join(sys.argv[1:])}`".replace(" `", "`"),
+        f"- Command: `{' '.join(['python', 'benchmarks/search_cutting.py', *sys.argv[1:]])}`",
     ]
 
     file = common.HERE / "reports" / f"search_cutting{'-quick' if '--quick' in sys.argv else ''}.md"
@@ -279,7 +318,8 @@ def main() -> None:
     for rule in contenders():
         results[rule.name] = race(sets, rule, seeds=seeds if rule.arriving else min(seeds, 3))
         print(" | ".join(row(rule, results[rule.name])), flush=True)
-    report(results, sets=len(sets), seeds=seeds, cache=options.cache)
+    tables = {rule.name: race(sets, rule, seeds=1) for rule in candidates()}
+    report(results, tables=tables, sets=len(sets), seeds=seeds, cache=options.cache)
 
 
 if __name__ == "__main__":
