@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .choices import Answer, Choice, Sketch, Trace, as_traced, at_random, crossed, neighbours
+from .choices import Answer, Choice, Sketch, Trace, as_traced, at_random, crossed, offer_of
 from .encoding import Encoder, Quadratic
 
 Draw = Callable[[Answer], Sketch]
@@ -16,6 +16,8 @@ MOST_POINTS = 60_000
 """Of a grid, each of which is passed through once: larger spaces are searched around the best."""
 REACH = 2
 """Changes away from the best that count as near it."""
+NUMBERS = 8
+"""Other numbers tried of a range."""
 DOUBLES = 100
 """Pairs of changes tried of each parent, beside all single ones."""
 DRAWN = 3
@@ -140,7 +142,7 @@ class Grid:
         """The things that a few changes of a trace of this space give."""
         answers = np.array([choice.answer for choice in trace.choices])
         things = self._thing[(self._points != answers).sum(axis=1) <= REACH]
-        return things[things >= 0]
+        return np.asarray(things[things >= 0])
 
 
 @dataclass(frozen=True)
@@ -170,10 +172,12 @@ def around(
     changes: list[_Change] = []
     changed: list[np.ndarray] = []
     for trace, row in zip(parents, rows, strict=True):
-        singles = list(neighbours(trace))
+        singles = _singles(trace, generator)
         steps = _steps(trace, singles, encoder)
         pairs = generator.integers(len(singles), size=(DOUBLES, 2)) if len(singles) > 1 else np.zeros((0, 2), int)
-        pairs = np.array([pair for pair in pairs if set(singles[pair[0]]) != set(singles[pair[1]])], int).reshape(-1, 2)
+        pairs = np.array([(i, j) for i, j in pairs.tolist() if singles[i].keys() != singles[j].keys()], int).reshape(
+            -1, 2
+        )
         row = np.pad(row, (0, steps.shape[1] - len(row)))
         changed += [row + steps, row + steps[pairs[:, 0]] + steps[pairs[:, 1]]]
         changes += [_Change(trace, single) for single in singles]
@@ -191,6 +195,19 @@ def around(
     return found
 
 
+def _singles(trace: Trace, generator: np.random.Generator) -> list[dict[str, float]]:
+    """Changes of one choice: every other option, some other numbers of a range."""
+    found: list[dict[str, float]] = []
+    for choice in trace.choices:
+        offer = offer_of(choice)
+        if offer.options:
+            found += [{choice.name: float(n)} for n in range(offer.options) if n != choice.answer]
+        elif offer.is_open:
+            numbers = {offer.another(choice.answer, generator) for _ in range(NUMBERS)} - {choice.answer}
+            found += [{choice.name: number} for number in sorted(numbers)]
+    return found
+
+
 def _steps(trace: Trace, singles: Sequence[dict[str, float]], encoder: Encoder) -> np.ndarray:
     """What each change of one choice adds to the row of `trace`: (changes, width)."""
     made = {choice.name: choice for choice in trace.choices}
@@ -198,7 +215,10 @@ def _steps(trace: Trace, singles: Sequence[dict[str, float]], encoder: Encoder) 
     for single in singles:
         ((name, answer),) = single.items()
         old = made[name]
-        new = encoder.option(old, answer) if old.options else old.model_copy(update={"answer": answer})
+        if old.options:
+            new = encoder.option(old, answer)
+        else:
+            new = Choice.model_construct(**{**old.__dict__, "answer": answer})
         pieces.append((encoder.piece(old), encoder.piece(new) if new is not None else ()))
     steps = np.zeros((len(singles), encoder.width), dtype=np.float32)
     for step, (old_piece, new_piece) in zip(steps, pieces, strict=True):
