@@ -133,7 +133,7 @@ def test_spaces_offer_a_brought_layer_wherever_it_keeps_the_form(bends: str, mon
         outputs = (Output,)
 
     generator, before = np.random.default_rng(0), set()
-    for _ in range(60):
+    for _ in range(200):
         path, _ = problem_space(Recorder(at_random(generator)), Mixed, rows=900, layers=kinds)
         for gene in path.genes:
             if gene.layer.model_dump()["kind"] in kinds:

@@ -29,11 +29,11 @@ LEAST_SIDE = 4
 
 
 def grow(choose: Choose, chain: Chain, block: Block, *, prefix: str, most: int, layers: Sequence[str] = ()) -> None:
-    """Adds 2 to `most` layers behind the last gene of a chain, joined as the choices say."""
+    """Adds 1 to `most` layers behind the last gene of a chain, joined as the choices say."""
     start = chain.last
     given = {f"{prefix}.stem": start}
     taken: set[str] = set()
-    for number in range(choose(f"{prefix}.layers", 2, most)):
+    for number in range(choose(f"{prefix}.layers", 1, most)):
         name = f"{prefix}.layer{number}"
         fed = [given[other] for other in given if number and choose(f"{name}.from.{other}", [False, True])]
         sources = list(dict.fromkeys(fed)) or [chain.last]
@@ -62,10 +62,10 @@ def first_of(default: int, options: Sequence[int]) -> list[int]:
 
 
 def map_block(scale: float) -> Block:
-    """Operations on a map; by default residual blocks that halve the map every other layer and widen it."""
+    """Operations on a map; by default convolutions that halve the map every other layer and widen it."""
 
     def block(choose: Choose, name: str, number: int, form: Form) -> Layer | None:
-        kind = choose(f"{name}.operation", ["residual", "convolution", "separable", "pool", "identity"])
+        kind = choose(f"{name}.operation", ["convolution", "residual", "separable", "pool", "identity"])
         if kind == "identity":
             return None
         steps = ([1, 2] if number % 2 else [2, 1]) if max(form.size) > LEAST_SIDE else [1]

@@ -24,7 +24,7 @@ from . import free
 from .pieces import Chain, around, between, narrow, own_layer
 
 FAMILIES = ("residual", "depthwise", "free")
-MOST_LAYERS = 8
+MOST_LAYERS = 9
 
 
 def encoder(

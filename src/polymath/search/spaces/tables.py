@@ -23,7 +23,7 @@ from . import free
 from .pieces import Chain, around, narrow, own_layer
 
 TRUNKS = ("members", "residual_mlp", "free")
-MOST_LAYERS = 6
+MOST_LAYERS = 5
 
 WIDE = 64
 """With more columns than this a number gets a short encoding, so that the trunk's first map does not cost most."""

@@ -17,7 +17,7 @@ from . import free
 from .pieces import Chain, around, between, narrow, own_layer
 
 FAMILIES = ("convolution", "words", "transformer", "recurrent", "free")
-MOST_LAYERS = 6
+MOST_LAYERS = 4
 LEAST_LENGTH = 32
 
 
