@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -187,8 +187,10 @@ class ProblemPlan:
         self._ladders: set[int] = set()
         self._chosen: list[int] | None = None
         self._stuck: set[int] = set()
+        self._standings: dict[int, Standing] = {}
         self._seen: dict[str, int] = {}
         self._chance: float | None = None
+        self._progress = False
         self._rate: float | None = None
 
     # Choices -----------------------------------------------------------------------------------------------------
@@ -384,32 +386,38 @@ class ProblemPlan:
 
     def _promoted(self, experiments: list[Experiment], clock: Clock) -> int | None:
         """The experiment that the cutter sends on, among those on a ladder of rungs."""
-        left = sum(clock.lane_work_left(lane) for lane in range(clock.lanes))
+        left = max(clock.lane_work_left(lane) for lane in range(clock.lanes))
         standings = [
-            standing
-            for number in sorted(self._ladders - self._stuck)
-            for standing in [self._standing(experiments[number])]
-            if not self._verdict(experiments[number], standing, work_left=left)
+            self._standing(experiments[number], work_left=left) for number in sorted(self._ladders - self._stuck)
         ]
         return self.cutter.promote(standings, work_left=left)
 
     def _verdict(self, experiment: Experiment, standing: Standing, *, work_left: float) -> str:
         """Why an experiment goes no further, whatever the cutter thinks; empty = it may."""
         predictions = str(experiment.results[-1].outcome.get("predictions") or "") if experiment.results else ""
-        return verdict(standing, chance=self._chance, predictions=predictions, seen=self._seen, work_left=work_left)
+        # Where no net has got anywhere yet, the first rung is too short for all of them, not for this one.
+        chance = self._chance if self._progress else None
+        return verdict(standing, chance=chance, predictions=predictions, seen=self._seen, work_left=work_left)
 
-    def _standing(self, experiment: Experiment) -> Standing:
+    def _standing(self, experiment: Experiment, *, work_left: float) -> Standing:
+        """How an experiment stands; one with a verdict of death still counts for the others, and goes no further."""
+        kept = self._standings.get(experiment.number)
+        if kept is not None and (len(kept.scores), kept.running) == (len(experiment.results), experiment.running):
+            return kept if not self._verdict(experiment, kept, work_left=work_left) else replace(kept, next_work=0.0)
         rungs, results = self._rungs[experiment.number], experiment.results
         before = results[-1].work if results else 0.0
         ahead = rungs[len(results)].work - before if len(results) < len(rungs) else 0.0
-        return Standing(
+        standing = Standing(
             number=experiment.number,
             works=tuple(result.work for result in results),
             scores=tuple(result.score for result in results),
             next_work=max(ahead, 0.0),
             full_work=rungs[-1].work,
             running=experiment.running,
+            shares=tuple(rung.work / rungs[-1].work for rung in rungs[: len(results)]),
         )
+        self._standings[experiment.number] = standing
+        return self._standing(experiment, work_left=work_left)
 
     def _should_commit(self, experiments: list[Experiment], clock: Clock) -> bool:
         short = [e for e in experiments if len(self._rungs.get(e.number, [])) == 1]
@@ -473,8 +481,10 @@ class ProblemPlan:
     def finished(self, experiment: Experiment) -> None:
         result = experiment.results[-1]
         note(self._seen, str(result.outcome.get("predictions") or ""), experiment.number)
-        if self._made[experiment.number].method == "constant" and result.ok:
+        method = self._made[experiment.number].method
+        if method == "constant" and result.ok:
             self._chance = result.score
+        self._progress |= method == "path" and self._chance is not None and result.score > self._chance
         self._tell(experiment)
 
     def is_there(self, outcome: Mapping[str, Any]) -> bool:
