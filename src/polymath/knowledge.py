@@ -12,6 +12,7 @@ from .store import Store, StoreError, rebuild, verify
 
 if TYPE_CHECKING:
     from .experiments import Replayed, State
+    from .growing import Union
     from .learning import Listener
     from .problem import Problem
 
@@ -71,6 +72,12 @@ class Polymath:
         """All tasks, by name."""
         names = sorted(head.removeprefix(HEAD) for head in self.store.heads(HEAD))
         return [self.task(name) for name in names]
+
+    def union(self) -> Union:
+        """The whole growing model: genes and paths of all tasks, read without their weights."""
+        from .growing import union
+
+        return union(self.store)
 
     def close(self) -> None:
         self.store.close()

@@ -52,7 +52,7 @@ def test_a_second_task_reads_the_first_and_leaves_it_as_it_was(knowledge: Path) 
     assert task.record.built_on in ((), ("low",))
     summary = task.record.summary
     assert summary.parameters_new is not None
-    assert (summary.parameters_new < summary.parameters) == bool(task.record.built_on)
+    assert summary.parameters_new == summary.parameters or task.record.built_on == ("low",)
 
 
 def test_parents_fit_or_are_left_out(knowledge: Path) -> None:

@@ -12,7 +12,7 @@ from ..knowledge import rebuild as rebuild_
 from ..knowledge import verify as verify_
 from ..predicting import bring
 from ..spec import BadInput, plain
-from . import output, terminal
+from . import output, terminal, whole
 
 
 def learn(
@@ -112,11 +112,15 @@ def tasks(*, store: Path, as_json: bool) -> None:
 
 def show(task: str, *, store: Path, as_json: bool) -> None:
     """Describe one task."""
-    found = opened(store).task(task)
+    knowledge = opened(store)
+    found = knowledge.task(task)
+    union = knowledge.union()
+    share = union.share(found.name)
     if as_json:
-        terminal.print_json(plain(found.record.model_dump(mode="json")))
+        terminal.print_json(plain({**found.record.model_dump(mode="json"), "share": whole.as_dict(share)}))
     else:
         output.show(found)
+        whole.show(share, union)
 
 
 def leaderboard(task: str, *, store: Path, as_json: bool) -> None:
@@ -169,7 +173,12 @@ def opened(store: Path, *, read_only: bool = False) -> Polymath:
 def _line(task: Task) -> dict[str, Any]:
     summary = plain(task.record.summary.model_dump(mode="json"))
     digest = summary.pop("result_digest")
-    return {"task": task.name, "state": task.record.state, **summary, "digest": digest}
+    new = task.record.summary.parameters_new
+    reused = {
+        "built_on": list(task.record.built_on),
+        "parameters_shared": None if new is None else task.record.summary.parameters - new,
+    }
+    return {"task": task.name, "state": task.record.state, **summary, **reused, "digest": digest}
 
 
 def _task_name(name: str | None) -> str:

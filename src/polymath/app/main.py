@@ -145,6 +145,8 @@ def learn(
         lanes=lanes,
         memory=memory,
         layers=commands.own(layer),
+        build_on=not fresh,
+        private=private,
         **{word: given for word, given in (("generator", generator), ("cutter", cutter), ("space", space)) if given},
     )
 

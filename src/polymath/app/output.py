@@ -72,6 +72,7 @@ def learned(task: Task, *, store: Path) -> None:
     lines += [
         f"  {summary.experiments} experiments, {summary.failed} failed, {duration(summary.seconds)}; "
         f"{summary.parameters:,} parameters",
+        reused(task),
         f"  {summary.rows_used:,} rows used, {summary.rows_unused:,} not",
     ]
     lines += [_unused(one) for one in record.unused if one["what"] == "row"]
@@ -83,6 +84,16 @@ def learned(task: Task, *, store: Path) -> None:
         f"      polymath report {record.name}{where}          a page with pictures",
     ]
     sys.stdout.write("\n".join(lines) + "\n")
+
+
+def reused(task: Task) -> str:
+    """What a task took from earlier ones, and what that saved."""
+    record, new = task.record, task.record.summary.parameters_new
+    if not record.built_on or new is None:
+        return "  built upon no stored task: all its parameters are new"
+    shared = record.summary.parameters - new
+    saved = f"{shared:,} parameters reused as they are" if shared else "no layer kept as it was"
+    return f"  built upon {', '.join(record.built_on)}: {saved}, {new:,} new"
 
 
 def _unused(one: Mapping[str, Any]) -> str:
@@ -111,8 +122,10 @@ def tasks(found: Sequence[Task]) -> None:
 
 def show(task: Task) -> None:
     """One task for people."""
+    from ..problem import Problem
+
     record = task.record
-    problem = task.predictor.problem
+    problem = Problem.model_validate(record.problem)
     rows = [[f.name, "input", str(f.type), str(f.form)] for f in problem.inputs]
     rows += [[f.name, "output", str(f.type), f"metric {problem.metric_of(f.name).name}"] for f in problem.outputs]
     terminal.table(f"task {record.name} ({record.state})", ["column", "role", "type", "form"], rows)

@@ -159,9 +159,8 @@ class _Again:
         from ..train.rung import request, run_json
 
         job = Job.model_validate({**entry.request, "checkpoint": checkpoint})
-        genes = job.path.genes if job.path is not None else ()
         with Store.open(self.scratch) as scratch:
-            for address in sorted({gene.weights for gene in genes if gene.weights}):
+            for address in sorted(job.path.addresses if job.path is not None else ()):
                 scratch.put(self._stored(address))
         device = pick_device("cpu" if entry.environment.get("device", "cpu") == "cpu" else "cuda")
         context = Context(dataset_folder=str(self.dataset), scratch=str(self.scratch), device=device)

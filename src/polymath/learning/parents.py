@@ -39,7 +39,7 @@ def parents(store: Store, problem: Problem, *, but: str, most: int = MOST) -> tu
 
 def fetch(found: tuple[Parent, ...], *, store: Store, scratch: Store) -> None:
     """Puts the weights of parents where experiments look for weights."""
-    for address in sorted({gene.weights for parent in found for gene in parent.path.genes if gene.weights}):
+    for address in sorted({address for parent in found for address in parent.path.addresses}):
         if not scratch.has(address):
             scratch.put(store.get(address))
 

@@ -70,7 +70,10 @@ class Provenance:
     @property
     def lent(self) -> dict[str, set[str]]:
         """Task -> addresses of the weights that it lends."""
-        return {parent.task: {gene.weights for gene in parent.path.genes if gene.weights} for parent in self.parents}
+        found: dict[str, set[str]] = {}
+        for parent in self.parents:
+            found.setdefault(parent.task, set()).update(parent.path.addresses)
+        return found
 
 
 class Study:
@@ -256,8 +259,8 @@ class Study:
             failed=self.num_failed,
             rows_used=int((dataset.folds >= -1).sum()),
             rows_unused=sum(one["count"] for one in self.provenance.unused if one["what"] == "row"),
-            parameters=self._parameters(_weights(path)),
-            parameters_new=self._parameters(_weights(path) - set().union(*self.provenance.lent.values())),
+            parameters=self._parameters(path.addresses),
+            parameters_new=self._parameters(path.addresses - set().union(*self.provenance.lent.values())),
             result_digest=sha256(canonical(plain(content)).encode()),
         )
         return TaskRecord(
@@ -274,9 +277,16 @@ class Study:
             origin=self.provenance.origin,
             unused=self.provenance.unused,
             private=self.provenance.private,
-            built_on=tuple(sorted(task for task, lent in self.provenance.lent.items() if lent & _weights(path))),
+            built_on=self._built_on(path, weights),
             evidence=evidence,
         )
+
+    def _built_on(self, path: Path, weights: Mapping[int, float]) -> tuple[str, ...]:
+        """Tasks whose genes are in the path, and those from whose genes, cloned and trained on, a member has grown."""
+        tasks = {parent.name: parent.task for parent in self.provenance.parents}
+        chosen = {str(c.value) for number in weights for c in self.experiments[number].trace.choices}
+        grown = {task for name, task in tasks.items() if name in chosen}
+        return tuple(sorted(grown | {task for task, lent in self.provenance.lent.items() if lent & path.addresses}))
 
     @property
     def metric_name(self) -> str:
@@ -323,7 +333,7 @@ class Study:
 
     def _write(self, record: TaskRecord, path: Path) -> None:
         """Layers first, then the record that names them, then the name: each step leaves a store that can be read."""
-        addresses = sorted(_weights(path))
+        addresses = sorted(path.addresses)
         for address in addresses:
             if not self.store.has(address):
                 self.store.put(self.scratch.get(address))
@@ -331,11 +341,6 @@ class Study:
         address = self.store.add_record(KIND, record.model_dump(mode="json"), refs=refs)
         self.store.set_head(HEAD + self.name, address)
         self._last = record
-
-
-def _weights(path: Path) -> set[str]:
-    """Addresses of all weights in a path."""
-    return {gene.weights for gene in path.genes if gene.weights}
 
 
 def _scaled(path: Path, output: str, factor: float) -> Path:

@@ -69,6 +69,12 @@ class Path(Spec):
         used = {s[len(INPUT) :] for gene in self.genes for s in gene.inputs if s.startswith(INPUT)}
         return tuple(sorted(used))
 
+    @property
+    def addresses(self) -> set[str]:
+        """Addresses of all that its genes have stored."""
+        weights = {gene.weights for gene in self.genes if gene.weights}
+        return weights.union(*(gene.layer.addresses for gene in self.genes))
+
     def giving(self, outputs: Mapping[str, str]) -> Path:
         """The part of this path that gives these outputs (output -> gene): a prefix, or some of the outputs."""
         needed = set(outputs.values())

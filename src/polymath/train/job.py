@@ -88,7 +88,7 @@ class Outcome(Spec):
     @property
     def results(self) -> set[str]:
         """Addresses of what it gave: predictions and weights, without the checkpoint."""
-        weights = {gene.weights for path in self.paths for gene in path.genes if gene.weights}
+        weights = {address for path in self.paths for address in path.addresses}
         return weights | ({self.predictions} if self.predictions else set())
 
     @property

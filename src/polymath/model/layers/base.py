@@ -43,6 +43,11 @@ class Layer(Spec):
         """Multiply-adds of one forward pass of one example; 0 for layers that are free."""
         return 0.0
 
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """Stored objects that the description itself names: what its module fetches when it is needed."""
+        return ()
+
     def take(self, inputs: tuple[Form, ...], kind: Kind, *, codes: bool = False) -> tuple[Form, ...]:
         """The inputs, once their number and kind fit; `codes` = columns of category codes are welcome.
 

@@ -1,0 +1,47 @@
+"""The commands that look at the whole growing model: `map` draws it, and `show` says what one task shares with it."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ..growing import Share, Union
+
+MOST_NAMES = 8
+"""Names of tasks in one line."""
+
+
+def as_dict(share: Share) -> dict[str, Any]:
+    """A share as plain data."""
+    return {
+        "parameters": share.parameters,
+        "parameters_shared": share.parameters_shared,
+        "parameters_own": share.parameters_own,
+        "work": share.work,
+        "active_share": share.active,
+        "active_share_work": share.active_work,
+        "shares_with": list(share.shares_with),
+        "builds_on": list(share.builds_on),
+        "built_upon_by": list(share.built_upon_by),
+        "imported": list(share.imported),
+    }
+
+
+def show(share: Share, whole: Union) -> None:
+    """What a task takes from the whole model and gives to it, in four lines."""
+    own, shared = share.parameters_own, share.parameters_shared
+    with_ = f" with {_names(share.shares_with)}" if share.shares_with else ""
+    lines = [
+        f"stored for its path: {share.parameters:,} parameters, of them {shared:,} shared{with_} and {own:,} its own",
+        f"active share of the whole model ({len(whole.paths):,} tasks, {whole.all_parameters:,} parameters): "
+        f"{100 * share.active:.3g} % of the parameters, {100 * share.active_work:.3g} % of the multiply-adds",
+        f"builds on: {_names(share.builds_on) or 'nothing'}; built upon by: {_names(share.built_upon_by) or 'nobody'}",
+        f"imported knowledge: {_names(share.imported) or 'none'}",
+    ]
+    sys.stdout.write("\n".join(lines) + "\n")
+
+
+def _names(names: tuple[str, ...]) -> str:
+    more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
+    return ", ".join(names[:MOST_NAMES]) + more

@@ -1,0 +1,54 @@
+"""The one growing model as a store holds it: the union of the paths of all its tasks, read without their weights."""
+
+from __future__ import annotations
+
+import json
+import struct
+from typing import TYPE_CHECKING
+
+from .model.union import Share, Stored, Union
+from .predicting import HEAD, TaskRecord
+from .problem import Problem
+
+if TYPE_CHECKING:
+    from .store import Store
+
+__all__ = ["Share", "Stored", "Union", "num_values", "union"]
+
+
+def union(store: Store) -> Union:
+    """All paths of a store, the oldest task first, so that what builds upon another stands after it."""
+    records = {address: name for name, address in store.heads(HEAD).items()}
+    begun: dict[str, int] = {}
+    found: dict[str, TaskRecord] = {}
+    for place, (address, body) in enumerate(store.records("task")):
+        begun.setdefault(str(body["name"]), place)
+        if address in records:
+            found[str(body["name"])] = TaskRecord.model_validate(body)
+    ordered = [found[name] for name in sorted(found, key=lambda name: begun[name])]
+    return Union([_stored(record) for record in ordered], count=lambda address: num_values(store, address))
+
+
+def _stored(record: TaskRecord) -> Stored:
+    return Stored(
+        name=record.name,
+        path=record.path,
+        ports=Problem.model_validate(record.problem).ports,
+        built_on=record.built_on,
+        note=record.state if record.state != "done" else "",
+    )
+
+
+def num_values(store: Store, address: str) -> int:
+    """How many numbers the tensors at an address hold; read from their header, so the cost does not grow with them."""
+    with open(store.objects.path(address), "rb") as file:
+        (length,) = struct.unpack("<Q", file.read(8))
+        header = json.loads(file.read(length))
+    total = 0
+    for name, entry in header.items():
+        if name != "__metadata__":
+            size = 1
+            for axis in entry["shape"]:
+                size *= axis
+            total += size
+    return total
