@@ -31,15 +31,16 @@ PARENTS = 6
 """The best so far, around which a large space is searched."""
 FEW = 8
 """An earlier problem with fewer results teaches nothing."""
-TRUST = (0.0, 0.3, 1.0, 3.0, 10.0)
-"""How much earlier problems may be trusted; the data choose."""
+TRUST = (0.0,)
+"""How far models of earlier problems may enter the fit as columns; the evidence chooses. Measured on tables, 0.1 to 10
+beside 0 cost more experiments than a start by them alone (benchmarks/LOG.md)."""
 
 
 class Surrogate(Generator):
     """A model of pairs of choices, fitted to what is known, proposes what it expects to be best.
 
-    Earlier problems come in as columns: what a model of each of them expects. Their weights are learned, and how far
-    they may go is chosen by the marginal likelihood, 0 among the choices.
+    Of earlier problems a model is fitted to each; what these expect, the more the more alike the problem is, decides
+    half of the first proposals, the other half is random. After that the data decide.
     """
 
     name: ClassVar[str] = "surrogate"
