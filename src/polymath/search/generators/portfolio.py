@@ -19,6 +19,8 @@ from .random import Random
 
 CANDIDATES = 20
 """So many of the best of each earlier problem may be proposed."""
+SIZE = 10
+"""Traces in the portfolio: what it can cost where no earlier problem is like this one."""
 COMPARED = 300
 """So many experiments of an earlier problem are used to guess how a trace would have done there."""
 LIKE = 0.03
@@ -68,8 +70,8 @@ class Portfolio(Generator):
 
     @property
     def exhausted(self) -> bool:
-        """Whether every winner of earlier problems was proposed."""
-        return not any(self._open)
+        """Whether all that it has to propose was proposed."""
+        return self._open.count(False) >= SIZE or not any(self._open)
 
     def propose(self, number: int) -> Sketch:
         while not self.exhausted:
