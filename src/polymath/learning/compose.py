@@ -27,7 +27,8 @@ from ..problem.sources import Rows, read
 from ..search import Clock, Experiment, Ledger, Setting, run
 from ..search.cutters import cutters
 from ..search.generators import Experience, Generator, generators
-from ..search.spaces.problems import SPACES, ProblemPlan, Settings, fingerprint, methods, mirrored, usual_work
+from ..search.spaces.designs import SPACES, Settings, fingerprint, methods, mirrored, usual_work
+from ..search.spaces.problems import ProblemPlan
 from ..spec import BadInput, Spec
 from ..store import Store
 from ..train import Context, Facts

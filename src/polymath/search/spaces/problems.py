@@ -1,4 +1,4 @@
-"""The space of one problem, and the plan that `search.run` follows for it: cheapest first, then paths rung by rung.
+"""The plan that `search.run` follows for one problem: cheapest first, then paths rung by rung.
 
 Two ways to spend a budget on paths, chosen by what one full training costs:
 
@@ -11,42 +11,27 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
-import numpy as np
-
 from ...model.path import Path
-from ...model.prefix import trained_work
-from ...model.probes import Facts, Probe
-from ...problem import Dataset, Problem
 from ...spec import Spec, canonical, sha256
-from ...train.job import Context, Job, Outcome, planned_work
-from ...train.recipe import GradientRecipe, Recipe
-from ..choices import Answer, Choose, Recorder, Sketch, draw, first
+from ...train.job import Job, Outcome, planned_work
+from ...train.recipe import GradientRecipe
+from ..choices import Answer, Sketch
 from ..cutters import Cutter, Standing
 from ..deaths import note, verdict
 from ..run import Clock, Experiment, Order, Result
-from .images import mirrors_keep_meaning
-from .parents import Parent, features
-from .pieces import hand_made
-from .probes import SETTINGS, STORED
-from .rows import problem_space
+from .designs import EXPLORE_RUNG, Design, ProblemSpace, Settings, label
 
-EXAMPLES = {"vector": (3e5, 12.0, 80.0), "tokens": (2e5, 5.0, 40.0), "map": (2e6, 20.0, 150.0)}
-"""Form -> examples that a full training sees, its fewest and most epochs: longer ones overfitted where we looked."""
 NOMINAL_RATE = 2.0
 """Work units per second and lane assumed until the first training was timed (a modest core)."""
-EXPLORE_RUNG = 0.04
-"""Share of a lane's budget that one experiment may take before a committing plan has chosen."""
 LEAST_STEPS = 10
 """Steps per fold below which a first rung says nothing."""
 SEGMENT_SECONDS = 40.0
 """Real time of one segment of a long training: what a kill can cost at most, near enough."""
 FULL_SHARE = 0.25
 """A full training that costs more than this share of a lane's budget makes the plan commit."""
-PATCHES_RATE = 10.0
-"""Work units per second of the patches head: matrix products, on one modest core."""
 AMPLE = 8.0
 """Work planned for a long training under the real clock, over the estimate: the clock should end it, not the work."""
 WORTH_ANOTHER = 0.85
@@ -59,111 +44,11 @@ STEADY_SHARE = 0.1
 """Share of a long training at full learning rate before it decays."""
 
 
-class Design(Spec):
-    """What the space of a problem builds: a path and its recipe, or a cheap head, which is its own recipe."""
-
-    method: str
-    path: Path | None = None
-    recipe: Recipe
-    parent: str = ""
-    """The task whose genes it begins with."""
-
-
 class Rung(Spec):
     """Work at its end (since the experiment began) and the learning rate at its two ends."""
 
     work: float
     rate: tuple[float, float]
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What the plan needs to know beside the dataset."""
-
-    dataset: str
-    facts: Facts
-    problem: Problem
-    context: Context
-    folds: tuple[int, ...]
-    seed: int
-    methods: tuple[str, ...]
-    """Cheap heads and 'path', in the order in which they are tried first."""
-    seconds: float | None
-    """The whole time budget, for plans that do not change when a killed run goes on."""
-    space: str = "all"
-    """Which of `SPACES`."""
-    mirrored: bool = False
-    """Pictures mean the same mirrored left to right."""
-    layers: tuple[str, ...] = ()
-    """Kinds of the user's own layers."""
-    parents: tuple[Parent, ...] = ()
-    """What may be built upon, the most promising first."""
-
-
-STORED_FIRST = 4
-"""Parents on which every new task tries a cheap head, before anything is trained."""
-
-SPACES: dict[str, Callable[[str], bool]] = {
-    "all": lambda method: True,
-    "paths": lambda method: method == "path",
-    "heads": lambda method: method != "path",
-    "families": lambda method: method == "path",
-}
-"""Name of a space -> which methods it holds. `families`: paths that a person designed, no free architectures."""
-
-
-def fingerprint(problem: Problem, facts: Facts) -> dict[str, float]:
-    """Numbers by which generators compare problems: sizes and kinds of what goes in and comes out."""
-    forms = [form.kind for form in facts.ports.values()]
-    found = {
-        "rows": math.log10(1 + facts.rows),
-        "columns": math.log10(1 + sum(form.width for form in facts.ports.values() if form.kind == "vector")),
-        "outputs": float(len(problem.outputs)),
-        "head_width": math.log10(1 + sum(facts.outputs.values())),
-        "side": max((math.log10(max(form.size)) for form in facts.ports.values() if form.kind == "map"), default=0.0),
-    }
-    for kind in ("vector", "tokens", "map"):
-        found[f"is {kind}"] = float(kind in forms)
-    for output in problem.outputs:
-        found[f"gives {output.type}"] = 1.0
-    return found
-
-
-def mirrored(dataset: Dataset) -> bool:
-    """Whether pictures of this dataset keep their class when mirrored; False where there is nothing to judge by."""
-    rows = dataset.training()
-    for port, form in dataset.problem.ports.items():
-        for feature in dataset.problem.outputs:
-            if form.kind == "map" and feature.averaged == "categories":
-                chosen = rows[np.unique(np.linspace(0, len(rows) - 1, min(len(rows), 4000)).astype(np.int64))]
-                targets = np.asarray(dataset.targets[feature.name][chosen])
-                chosen, targets = chosen[targets >= 0], targets[targets >= 0]
-                return len(chosen) > 50 and mirrors_keep_meaning(np.asarray(dataset.inputs[port][chosen]), targets)
-    return False
-
-
-def methods(problem: Problem, facts: Facts, *, seconds: float | None) -> tuple[str, ...]:
-    """What suits this problem, cheapest first; 'path' comes early, so that its speed is known."""
-    names = [name for name, settings in SETTINGS.items() if settings(_default()).suits(facts.ports)]
-    names = [name for name in names if name != "nearest" or facts.rows <= 20_000]
-    if seconds is not None:  # dense algebra that cannot stop half way
-        patches = SETTINGS["patches"](_default()).work(facts) / PATCHES_RATE
-        names = [name for name in names if name != "patches" or patches < EXPLORE_RUNG * seconds]
-    early = [name for name in ("constant", "linear", "trees", "ngrams") if name in names]
-    heavy = any(form.kind != "vector" for form in facts.ports.values())
-    # Twice, from other seeds: where time is short, both are trained to the end.
-    paths = ("path", "path") if heavy else ("path",)
-    return (*early, *paths, *(name for name in names if name not in early))
-
-
-def usual_work(problem: Problem, rows: int) -> float:
-    """Multiply-adds per example of the path with all defaults."""
-    path, _ = problem_space(_default(), problem, rows=rows)
-    return path.work(problem.ports)
-
-
-def _default() -> Recorder:
-    return Recorder(first)
 
 
 class ProblemPlan:
@@ -178,10 +63,9 @@ class ProblemPlan:
         exists: Callable[[str], bool],
     ) -> None:
         self.settings, self.cutter = settings, cutter
+        self.space = ProblemSpace(settings)
         self._tell = finished
         self._exists = exists
-        self._methods = tuple(name for name in settings.methods if SPACES[settings.space](name))
-        self._firsts = self._first_tries()
         self._made: dict[int, Design] = {}
         self._rungs: dict[int, list[Rung]] = {}
         self._ladders: set[int] = set()
@@ -195,78 +79,14 @@ class ProblemPlan:
 
     # Choices -----------------------------------------------------------------------------------------------------
     def draw(self, answer: Answer) -> Sketch:
-        return draw(self._space, answer, measure=self._proxies)
+        return self.space.draw(answer)
 
     def fixed(self, number: int) -> Sketch | None:
-        """The first experiments try every method once, with its defaults."""
-        if number >= len(self._firsts):
-            return None
-        method, parents = self._firsts[number]
-        return draw(
-            lambda choose: self._design(choose, choose("method", [method]), parents), first, measure=self._proxies
-        )
+        return self.space.fixed(number)
 
     def begin(self, number: int, sketch: Sketch) -> str:
-        design: Design = sketch.built
-        self._made[number] = design
-        if isinstance(design.recipe, Probe):
-            return design.method if design.path is None else f"{design.recipe.method} on {design.parent}"
-        assert design.path is not None
-        return describe(design.path) + (f", from {design.parent}" if design.parent else "")
-
-    def _space(self, choose: Choose) -> Design:
-        return self._design(choose, choose("method", self._options()), self.settings.parents)
-
-    def _design(self, choose: Choose, method: str, parents: tuple[Parent, ...]) -> Design:
-        settings = self.settings
-        if method == "stored":
-            names = [parent.name for parent in parents]
-            parent = parents[names.index(choose("stored.from", names))]
-            head = STORED[choose("stored.head", list(STORED))](choose)
-            outputs = tuple(output.name for output in settings.problem.outputs)
-            return Design(method=method, path=features(parent, outputs), recipe=head, parent=parent.task)
-        if method != "path":
-            return Design(method=method, recipe=SETTINGS[method](choose))
-        path, recipe = problem_space(
-            hand_made(choose) if settings.space == "families" else choose,
-            settings.problem,
-            rows=settings.facts.rows,
-            mirrored=settings.mirrored,
-            layers=settings.layers,
-            parents=parents,
-        )
-        names = [gene.name for gene in path.genes if gene.weights]
-        begun = (parent.task for parent in parents if any(name.startswith(f"{parent.task}.") for name in names))
-        return Design(method=method, path=path, recipe=recipe, parent=next(begun, ""))
-
-    def _first_tries(self) -> list[tuple[str, tuple[Parent, ...]]]:
-        """Every method once; before the first net a cheap head on each of the most promising parents."""
-        tries: list[tuple[str, tuple[Parent, ...]]] = [(method, ()) for method in self._methods]
-        if self.settings.space in ("all", "heads"):
-            stored = [("stored", (parent,)) for parent in self.settings.parents[:STORED_FIRST]]
-            place = next((n for n, (method, _) in enumerate(tries) if method == "path"), len(tries))
-            tries[place:place] = stored
-        return tries
-
-    def _options(self) -> list[str]:
-        """Methods worth more than one try: those with settings."""
-        again = [name for name in self._methods if name not in ("constant", "linear", "nearest")]
-        often = ["trees"] if "trees" in again else []  # twice as likely: on tables they are seldom beaten, and quick
-        stored = ["stored"] if self.settings.parents and self.settings.space in ("all", "heads") else []
-        paths = [*dict.fromkeys(name for name in again if name == "path")]
-        return [*paths, *stored, *(n for n in again if n != "path"), *often] or list(self._methods)
-
-    def _proxies(self, design: Design) -> dict[str, float]:
-        facts = self.settings.facts
-        if isinstance(design.recipe, Probe):
-            return {"work": math.log10(1e-3 + design.recipe.work(facts))}
-        assert design.path is not None
-        macs = design.path.work(facts.ports)
-        return {
-            "work": math.log10(1e-3 + self._full_work(design.path)),
-            "multiply_adds": math.log10(1 + macs),
-            "depth": float(len(design.path.genes)),
-        }
+        self._made[number] = sketch.built
+        return label(sketch.built)
 
     # Jobs --------------------------------------------------------------------------------------------------------
     def order(self, experiment: Experiment, *, lane: int, clock: Clock) -> Order | None:
@@ -311,9 +131,9 @@ class ProblemPlan:
     def _ladder(self, path: Path | None, recipe: GradientRecipe, experiment: Experiment, clock: Clock) -> list[Rung]:
         """The first rungs of an experiment; a committing plan appends the long training later."""
         assert path is not None
-        macs = self._macs(path)
+        macs = self.space.macs(path)
         least = 4e-9 * LEAST_STEPS * recipe.batch * macs * len(self.settings.folds)
-        full = self._full_work(path)
+        full = self.space.full_work(path)
         lane_work = self._lane_work(clock)
         if self._commits(full, clock):
             known = clock.by_work or self._rate is not None
@@ -327,19 +147,6 @@ class ProblemPlan:
             Rung(work=work / 3, rate=(1.0, 1.0)),
             Rung(work=work, rate=(1.0, 0.0)),
         ]
-
-    def _full_work(self, path: Path) -> float:
-        """Work of a training as long as is ever useful, by what the path reads."""
-        facts = self.settings.facts
-        rows = facts.training_rows
-        kinds = {facts.ports[port].kind for port in path.ports}
-        limits = [limit for kind, limit in EXAMPLES.items() if kind in kinds] or [EXAMPLES["vector"]]
-        epochs = max(min(max(most / max(rows, 1), low), high) for most, low, high in limits)
-        return 3e-9 * epochs * rows * self._macs(path) * len(self.settings.folds)
-
-    def _macs(self, path: Path) -> float:
-        """Multiply-adds of a step of training for one example: frozen genes are computed once for all."""
-        return trained_work(path, self.settings.facts.ports)
 
     def _lane_work(self, clock: Clock) -> float:
         """Work units that one lane can do in the whole budget."""
@@ -433,7 +240,7 @@ class ProblemPlan:
         path = self._made[experiment.number].path
         assert path is not None
         facts = self.settings.facts
-        epoch = 3e-9 * facts.training_rows * path.work(facts.ports) * len(self.settings.folds)
+        epoch = 3e-9 * facts.training_rows * self.space.macs(path) * len(self.settings.folds)
         return epoch <= EXPLORE_RUNG * self._lane_work(clock)
 
     def _commit(self, experiments: list[Experiment], clock: Clock) -> None:
@@ -448,7 +255,7 @@ class ProblemPlan:
             path = self._made[experiment.number].path
             assert path is not None
             start = experiment.results[0].work
-            ahead = min(surplus * (1.0 - EXPLORE_SHARE) * self._lane_work(clock), 2 * self._full_work(path))
+            ahead = min(surplus * (1.0 - EXPLORE_SHARE) * self._lane_work(clock), 2 * self.space.full_work(path))
             if clock.by_work:
                 ahead = min(ahead, 0.98 * max(min(clock.lane_work_left(n) for n in range(clock.lanes)), 0.0))
             parts = self._parts(clock)
@@ -508,18 +315,3 @@ class ProblemPlan:
 def _rate(progress: float) -> float:
     """Share of the learning rate at a point of the long training: steady, then down to 0."""
     return 1.0 if progress <= STEADY_SHARE else (1.0 - progress) / (1.0 - STEADY_SHARE)
-
-
-def describe(path: Path) -> str:
-    """A path in a few words for people: its kinds of layers, repeats counted."""
-    kinds: list[str] = []
-    for gene in path.genes:
-        kinds.append(str(getattr(gene.layer, "kind", "")))
-    words: list[str] = []
-    for kind in kinds:
-        if words and words[-1].split(" x")[0] == kind:
-            count = int(words[-1].split(" x")[1]) + 1 if " x" in words[-1] else 2
-            words[-1] = f"{kind} x{count}"
-        else:
-            words.append(kind)
-    return " > ".join(words)
