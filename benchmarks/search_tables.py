@@ -153,11 +153,20 @@ class Report:
         return [f"{found:{form}}", "met" if found <= limit else "**NOT met**"]
 
     def ratios(self) -> dict[str, float]:
-        return {
-            name: self.median(name, WITH_PAST) / self.median(name, "surrogate")
-            for name in self.graphs
-            if self.of(name, WITH_PAST) and self.of(name, "surrogate")
-        }
+        """With past / cold, medians over the seeds that both have run."""
+        found = {}
+        for name in self.graphs:
+            warm, cold = self.of(name, WITH_PAST), self.of(name, "surrogate")
+            both = {record["seed"] for record in warm} & {record["seed"] for record in cold}
+            if both:
+                pair = [queries([r for r in some if r["seed"] in both], cap=self.cap) for some in (warm, cold)]
+                found[name] = pair[0] / pair[1]
+        return found
+
+    def runs(self) -> str:
+        """How many seeds each generator has run."""
+        each = {name: len({r["seed"] for r in self.records if r["generator"] == name}) for name in self.generators}
+        return ", ".join(f"{name} {count}" for name, count in each.items())
 
     def solved(self) -> list[str]:
         rows = []
@@ -275,7 +284,7 @@ def write(chosen: argparse.Namespace) -> None:
         "",
         f"- Settings were chosen on the cells and on {', '.join(DEVELOPED_ON[1:])} with seeds from 1000 on; the other five",
         "  data sets (unseen) and the seeds below had no part in it.",
-        f"- Seeds {seeds[0]} to {seeds[-1]}; at most {chosen.cap} experiments; one at a time",
+        f"- Seeds {seeds[0]} to {seeds[-1]}; at most {chosen.cap} experiments; one at a time; seeds run: {report.runs()}",
         f"- Past: {PAST_EXPERIMENTS} experiments of the surrogate's cold search on each of the other data sets, same seed",
         f"- Machine: {common.hardware()}",
         f"- Dates: {min(r['when'] for r in records)} to {max(r['when'] for r in records)}; "
