@@ -35,8 +35,16 @@ def _stored(record: TaskRecord) -> Stored:
         path=record.path,
         ports=Problem.model_validate(record.problem).ports,
         built_on=record.built_on,
-        note=record.state if record.state != "done" else "",
+        note=_note(record),
     )
+
+
+def _note(record: TaskRecord) -> str:
+    """Its score, and its state where that is not 'done'."""
+    summary = record.summary
+    value = summary.test if summary.test is not None else summary.validation
+    score = [] if value is None else [f"{summary.metric} {value:.4g}"]
+    return ", ".join(score + ([record.state] if record.state != "done" else []))
 
 
 def num_values(store: Store, address: str) -> int:

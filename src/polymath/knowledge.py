@@ -79,6 +79,12 @@ class Polymath:
 
         return union(self.store)
 
+    def map(self, path: str | Path = "map.html") -> Path:
+        """Draws the whole model, layers as boxes and tasks as coloured lines, as HTML or SVG; returns where it is."""
+        from .explain import write_map
+
+        return write_map(self.union(), path)
+
     def close(self) -> None:
         self.store.close()
 

@@ -271,6 +271,20 @@ def report(
 
 
 @_command
+def map(
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="An .html or .svg file (default: map.html).")] = None,
+    layer: Layers = None,
+    store: Store = KNOWLEDGE,
+    json: Json = False,
+) -> None:
+    """Draw the whole model: layers, the tasks that share them, which task builds on which."""
+    from . import commands, whole
+
+    commands.own(layer)
+    whole.draw(out, knowledge=commands.opened(store), as_json=json)
+
+
+@_command
 def verify(
     level: Annotated[str, typer.Option(help="quick or full (hash everything).")] = "full",
     store: Store = KNOWLEDGE,

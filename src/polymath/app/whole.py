@@ -3,13 +3,31 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from ..spec import plain
+from . import terminal
 
 if TYPE_CHECKING:
     from ..growing import Share, Union
+    from ..knowledge import Polymath
 
 MOST_NAMES = 8
 """Names of tasks in one line."""
+
+
+def draw(out: Path | None, *, knowledge: Polymath, as_json: bool) -> None:
+    """Write the map; with --json alone print it as data."""
+    from ..explain import map_data, write_map
+
+    union = knowledge.union()
+    target = None
+    if out is not None or not as_json:
+        target = write_map(union, out or Path("map.html"))
+        terminal.say(f"map of {len(union.paths):,} tasks written to {target}")
+    if as_json:
+        terminal.print_json(plain({**map_data(union), **({"out": str(target)} if target else {})}))
 
 
 def as_dict(share: Share) -> dict[str, Any]:

@@ -5,15 +5,16 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..spec import BadInput
 from .material import Entry, Record
 
 if TYPE_CHECKING:
+    from ..model.union import Union
     from ..store import Store
 
-__all__ = ["Entry", "Record", "write_picture", "write_report"]
+__all__ = ["Entry", "Record", "map_data", "write_map", "write_picture", "write_report"]
 
 
 def write_report(
@@ -39,6 +40,27 @@ def write_picture(store: Store, record: Record, path: str | Path, *, entries: Se
     from .search import picture
 
     return _write(Path(path), picture(gather(store, record, entries, cache=None)))
+
+
+def write_map(union: Union, path: str | Path) -> Path:
+    """Writes the map of the whole model, an SVG file or, with any other ending, an HTML page; returns where it is.
+
+    Raises BadInput if the store holds no task or the file cannot be written.
+    """
+    from .map import map_file
+    from .map_page import map_page
+
+    target = Path(path)
+    if not union.paths:
+        raise BadInput("this store holds no task yet", remedy="Learn one first: polymath learn DATA.")
+    return _write(target, map_file(union) if target.suffix.lower() == ".svg" else map_page(union))
+
+
+def map_data(union: Union) -> dict[str, Any]:
+    """The map as plain data: tasks with what they share, and boxes of genes that the same tasks hold."""
+    from .map_page import map_data
+
+    return map_data(union)
 
 
 def _write(target: Path, content: str) -> Path:

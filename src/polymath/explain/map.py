@@ -1,0 +1,373 @@
+"""The map of the whole model: boxes are layers, coloured lines are tasks on their way from the input to the answer.
+
+Layers that several tasks share stand at the left, where the lines of their tasks run side by side; at the right every
+task has a row of its own with what it alone holds, its name, its size, and which tasks it builds on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+from ..model.union import Share, Union
+from .chart import drawing
+from .map_nodes import Node, nodes
+from .markup import Html, amount, counted, join, tag, text
+from .style import SVG_CSS
+
+GAPS = (54.0, 24.0)
+"""Behind boxes, among shared and among own layers."""
+WIDEST, NARROWEST, ROOM = 200.0, 104.0, 560.0
+"""Of boxes, and what they share at either side."""
+BETWEEN, TOP, LEFT, INPUTS = 56.0, 30.0, 14.0, 54.0
+"""From the last shared column to the own ones; room above, at the left, and for names of inputs."""
+NAME, BUILT, SIZE = 140.0, 200.0, 140.0
+"""Room for a task's name, for what it builds on, for its size."""
+LEGEND = (
+    "A line is a task on its way from its input to its answer; a box is layers. A strong outline: used by "
+    "several tasks; stacked boxes are alike copies (folds, members of an ensemble); dashed ones came from outside."
+)
+STYLE = """
+.route{fill:none;stroke:hsl(var(--h) 58% var(--l));stroke-linecap:butt}
+.dotted{fill:hsl(var(--h) 58% var(--l))}
+.box rect{fill:var(--card);stroke:var(--muted)}.box.lent rect{stroke:var(--ink);stroke-width:1.2;fill-opacity:.9}
+.box .under{fill:var(--fill)}.box.wild rect{stroke-dasharray:5 3}
+svg .box text{fill:var(--ink)}svg .box .less{fill:var(--soft)}svg .side{fill:var(--soft)}
+svg .task{fill:var(--ink);font-weight:600}
+:root{--l:44%}@media (prefers-color-scheme:dark){:root{--l:64%}}
+.row:hover rect.back{fill:var(--fill)}rect.back{fill:transparent}
+"""
+
+
+@dataclass
+class _Place:
+    """A node in the drawing."""
+
+    node: Node
+    own: bool
+    column: int
+    x: float = 0.0
+    y: float = 0.0
+    """Of its upper edge."""
+    height: float = 0.0
+    width: float = 0.0
+    slots: dict[str, float] = field(default_factory=dict)
+    """Task -> where its line passes, from the upper edge."""
+
+
+@dataclass(frozen=True)
+class _Scale:
+    """Sizes by how many tasks there are."""
+
+    line: float
+    """Of a task's line."""
+    row: float
+    """Least height of a task's row."""
+    box: float
+    """Least height of a box."""
+    font: float
+
+    @property
+    def lines(self) -> int:
+        """Lines of words in a box."""
+        return 2 if self.box >= 30 else 1
+
+
+def scale_for(tasks: int) -> _Scale:
+    """Few tasks are drawn large, two hundred small."""
+    if tasks <= 12:
+        return _Scale(line=5.0, row=44.0, box=34.0, font=11.0)
+    if tasks <= 60:
+        return _Scale(line=2.6, row=26.0, box=20.0, font=10.5)
+    return _Scale(line=1.3, row=17.0, box=13.5, font=9.5)
+
+
+def whole_map(union: Union) -> Html:
+    """The drawing, for a page. Raises ValueError for a store without tasks."""
+    width, height, parts = _drawn(union)
+    return drawing(parts, width, height, title=said(union), least=0.72 * width, natural=True)
+
+
+def map_file(union: Union) -> str:
+    """The drawing as an SVG file of its own."""
+    width, height, parts = _drawn(union)
+    above = 82.0
+    head = [
+        tag("text", "The whole model", x=LEFT, y=30, font_size=20, class_="strong"),
+        tag("text", said(union), x=LEFT, y=51),
+        tag("text", LEGEND, x=LEFT, y=70, font_size=10.5),
+    ]
+    size = f"0 0 {round(width)} {round(height + above)}"
+    ground = tag("rect", x=0, y=0, width=round(width), height=round(height + above), class_="ground")
+    body = tag("g", join(parts), transform=f"translate(0 {above:g})")
+    style = tag("style", Html(SVG_CSS))
+    return tag(
+        "svg",
+        style,
+        ground,
+        *head,
+        body,
+        viewBox=size,
+        width=round(width),
+        height=round(height + above),
+        xmlns="http://www.w3.org/2000/svg",
+    )
+
+
+def said(union: Union) -> str:
+    """The whole model in one sentence."""
+    alone = sum(union.share(name).parameters for name in union.paths)
+    saved = f"; {amount(alone)} if nothing were shared" if alone > union.all_parameters else ""
+    what = f"{counted(len(union.paths), 'task')}, {counted(len(union.genes), 'gene')}"
+    return f"{what}, {amount(union.all_parameters)} parameters{saved}"
+
+
+def _drawn(union: Union) -> tuple[float, float, list[Html]]:
+    if not union.paths:
+        raise ValueError("a store without tasks has no map")
+    found = nodes(union)
+    scale = scale_for(len(union.paths))
+    order = task_order(union, found)
+    places = _placed(found)
+    rows, height = _rows(places, order, scale)
+    split, right = _columns(places)
+    _settle(places, order, rows, scale)
+    hues = {name: round(360 * i / len(order)) for i, name in enumerate(order)}
+    shares = {name: union.share(name) for name in order}
+    width = right + NAME + SIZE + BUILT
+    parts: list[Html] = [tag("style", Html(STYLE + _hover(order)))]
+    parts += [_row(union, shares[name], rows[name], (right, width), hues[name], order) for name in order]
+    parts += [
+        line for name in order for line in _route(name, places, order, rows, right=right, hue=hues[name], scale=scale)
+    ]
+    parts += [_box(union, place, order, scale) for place in places]
+    if split:
+        parts += [_word(LEFT, 14, "shared by several tasks"), _word(split, 14, "held by one task alone")]
+    parts += [
+        _word(right + 16, 14, "task"),
+        _word(right + NAME, 14, "parameters"),
+        _word(right + NAME + SIZE, 14, "builds on"),
+    ]
+    return width, height, parts
+
+
+def task_order(union: Union, found: Sequence[Node]) -> list[str]:
+    """Relatives beside each other: by the boxes that they share, those of most tasks first; loners at the end."""
+    shared: dict[str, list[tuple[int, int]]] = {name: [] for name in union.paths}
+    for place, node in enumerate(found):
+        if len(node.tasks) > 1:
+            for name in node.tasks:
+                shared[name].append((-len(node.tasks), place))
+    place_of = {name: place for place, name in enumerate(union.paths)}
+    return sorted(shared, key=lambda name: (not shared[name], sorted(shared[name]), place_of[name]))
+
+
+def _placed(found: Sequence[Node]) -> list[_Place]:
+    """Columns by how far a node is from what it begins with, counted among shared and among own nodes."""
+    places: list[_Place] = []
+    for node in found:
+        own = len(node.tasks) == 1
+        before = [places[source].column + 1 for source in node.sources if places[source].own == own]
+        places.append(_Place(node, own, max(before, default=0)))
+    return places
+
+
+def _rows(places: Sequence[_Place], order: Sequence[str], scale: _Scale) -> tuple[dict[str, float], float]:
+    """Middle of every task's row, and the height of all."""
+    most: dict[tuple[str, int], int] = {}
+    for place in places:
+        if place.own:
+            key = (place.node.tasks[0], place.column)
+            most[key] = most.get(key, 0) + 1
+    tall = {name: max((n for (task, _), n in most.items() if task == name), default=1) for name in order}
+    rows, y = {}, TOP
+    for name in order:
+        height = max(scale.row, tall[name] * (scale.box + 6) + 4)
+        rows[name] = y + height / 2
+        y += height
+    return rows, y + 8
+
+
+def _columns(places: Sequence[_Place]) -> tuple[float, float]:
+    """Sets x of every place; gives where own columns begin (0 if nothing is shared) and end."""
+    many = max((place.column + 1 for place in places if not place.own), default=0)
+    deep = max((place.column + 1 for place in places if place.own), default=0)
+    shared, own = (
+        min(max(ROOM / max(columns, 1) - gap, NARROWEST), WIDEST)
+        for columns, gap in zip((many, deep), GAPS, strict=True)
+    )
+    x = LEFT + INPUTS
+    split = x + many * (shared + GAPS[0]) - GAPS[0] + BETWEEN if many else x
+    for place in places:
+        place.width, gap = (own, GAPS[1]) if place.own else (shared, GAPS[0])
+        place.x = (split if place.own else x) + place.column * (place.width + gap)
+    return (split if many else 0.0), split + deep * (own + GAPS[1]) + 10
+
+
+def _settle(places: Sequence[_Place], order: Sequence[str], rows: Mapping[str, float], scale: _Scale) -> None:
+    """Sets y and height: beside the rows of a node's tasks, never over another node of its column."""
+    rank = {name: i for i, name in enumerate(order)}
+    columns: dict[tuple[bool, int], list[_Place]] = {}
+    for place in places:
+        lines = len(place.node.tasks) * scale.line
+        place.height = max(scale.box, lines + 4)
+        for i, name in enumerate(sorted(place.node.tasks, key=rank.__getitem__)):
+            place.slots[name] = (place.height - lines) / 2 + (i + 0.5) * scale.line
+        columns.setdefault((place.own, place.column), []).append(place)
+    for column in columns.values():
+        wanted = {id(p): sum(rows[t] for t in p.node.tasks) / len(p.node.tasks) for p in column}
+        column.sort(key=lambda p: wanted[id(p)])
+        gap = 5.0
+        groups: list[tuple[float, int]] = []  # mean of (wanted - offset), nodes: isotonic regression
+        offsets = [0.0]
+        for one, other in pairwise(column):
+            offsets.append(offsets[-1] + (one.height + other.height) / 2 + gap)
+        for place, offset in zip(column, offsets, strict=True):
+            mean, count = wanted[id(place)] - offset, 1
+            while groups and groups[-1][0] > mean:
+                before, n = groups.pop()
+                mean, count = (before * n + mean * count) / (n + count), n + count
+            groups.append((mean, count))
+        means = [max(mean, TOP + column[0].height / 2) for mean, count in groups for _ in range(count)]
+        for place, mean, offset in zip(column, means, offsets, strict=True):
+            place.y = mean + offset - place.height / 2
+
+
+def _route(
+    name: str,
+    places: Sequence[_Place],
+    order: Sequence[str],
+    rows: Mapping[str, float],
+    *,
+    right: float,
+    hue: int,
+    scale: _Scale,
+) -> list[Html]:
+    """The lines of one task: from inputs through its boxes to its row."""
+    mine = [place for place in places if name in place.slots]
+    read = {source for place in mine for source in place.node.sources}
+    steps = []
+    for place in mine:
+        y = place.y + place.slots[name]
+        if place.node.ports:
+            steps.append(f"M{place.x - 10:.1f} {y:.1f}H{place.x:.1f}")
+        if not place.own:
+            steps.append(f"M{place.x:.1f} {y:.1f}h{place.width:g}")
+        for source in place.node.sources:
+            before = places[source]
+            steps.append(_curve(before.x + before.width, before.y + before.slots[name], place.x, y))
+    for i, place in enumerate(places):
+        if name in place.slots and i not in read:
+            steps.append(_curve(place.x + place.width, place.y + place.slots[name], right, rows[name]))
+    title = tag("title", name)
+    number = order.index(name)
+    line = tag(
+        "path",
+        title,
+        d="".join(steps),
+        class_=f"route t t{number}",
+        style=f"--h:{hue}",
+        stroke_width=f"{scale.line * 0.8:.2f}",
+    )
+    return [line]
+
+
+def _curve(x1: float, y1: float, x2: float, y2: float) -> str:
+    bend = min((x2 - x1) / 2, 46.0)
+    turn = x1 + 2 * bend
+    rest = f"H{x2:.1f}" if x2 - turn > 1 else ""
+    return f"M{x1:.1f} {y1:.1f}C{x1 + bend:.1f} {y1:.1f} {turn - bend:.1f} {y2:.1f} {turn:.1f} {y2:.1f}{rest}"
+
+
+def _box(union: Union, place: _Place, order: Sequence[str], scale: _Scale) -> Html:
+    node, width = place.node, place.width
+    number = {name: i for i, name in enumerate(order)}
+    classes = "box t " + " ".join(f"t{number[name]}" for name in node.tasks)
+    classes += "" if place.own else " lent"
+    classes += " wild" if any(union.stored[name].imported for name in node.tasks) else ""
+    parts = [tag("title", described(node))]
+    if node.stack > 1:
+        for shift in (5.0, 2.5):
+            parts.append(_rect(place.x + shift, place.y - shift, width, place.height, "under"))
+    parts.append(_rect(place.x, place.y, width, place.height, None))
+    letters = int((width - 12) / (scale.font * 0.53))
+    times = f" ×{node.stack}" if node.stack > 1 else ""
+    first = text(node.words, letters - len(times)) + times
+    second = f"{amount(node.parameters)}" + (f", {len(node.tasks)} tasks" if len(node.tasks) > 1 else "")
+    middle = place.y + place.height / 2
+    tall = place.height >= 2.3 * scale.font + 4
+    if not tall:
+        size = amount(node.parameters)
+        first = text(node.words, max(letters - len(size) - 1 - len(times), 4)) + times
+        parts.append(_word(place.x + 6, middle + 0.36 * scale.font, first, size=scale.font, kind=None))
+        parts.append(
+            _word(place.x + width - 5, middle + 0.36 * scale.font, size, size=scale.font, kind="less", anchor="end")
+        )
+    else:
+        parts.append(_word(place.x + 6, middle - 2, first, size=scale.font, kind=None))
+        parts.append(_word(place.x + 6, middle + scale.font, second, size=scale.font, kind="less"))
+    if node.ports and not place.own:
+        ports = text(", ".join(node.ports), 9)
+        parts.append(_word(place.x - 14, middle + 0.36 * scale.font, ports, size=scale.font, anchor="end"))
+    return tag("g", join(parts), class_=classes)
+
+
+def described(node: Node) -> str:
+    """A box in a sentence, for who points at it."""
+    copies = f" ({node.stack} alike copies: folds or members of an ensemble)" if node.stack > 1 else ""
+    held = ", ".join(node.tasks[:12]) + (f" and {len(node.tasks) - 12} more" if len(node.tasks) > 12 else "")
+    reads = f" Reads {', '.join(node.ports)}." if node.ports else ""
+    return (
+        f"{node.words}: {counted(node.genes, 'gene')}{copies}, {node.parameters:,} parameters.{reads} Held by {held}."
+    )
+
+
+def _row(union: Union, share: Share, y: float, room: tuple[float, float], hue: int, order: Sequence[str]) -> Html:
+    right, width = room
+    number = order.index(share.name)
+    scale = scale_for(len(order))
+    size = scale.font + 1.5
+    base = y + 0.36 * size
+    own = (
+        f"{amount(share.parameters)}, {amount(share.parameters_own)} its own"
+        if share.parameters_shared
+        else amount(share.parameters)
+    )
+    wild = union.stored[share.name].imported
+    named = text(share.name, int(NAME / (size * 0.6)))
+    built = text(", ".join(share.builds_on), int(BUILT / (size * 0.53)))
+    parts = [
+        tag("title", _told(union, share)),
+        tag(
+            "rect", x=right, y=round(y - scale.row / 2, 1), width=round(width - right), height=scale.row, class_="back"
+        ),
+        tag("circle", cx=right, cy=round(y, 1), r=min(4.5, scale.row / 4), class_="dotted", style=f"--h:{hue}"),
+        _word(right + 10, base, named + (" (imported)" if wild else ""), size=size, kind="task"),
+        _word(right + NAME, base, own, size=scale.font),
+        _word(right + NAME + SIZE, base, built, size=scale.font),
+    ]
+    return tag("g", join(parts), class_=f"row t t{number}")
+
+
+def _told(union: Union, share: Share) -> str:
+    note = union.stored[share.name].note
+    by = f" Built upon by {counted(len(share.built_upon_by), 'task')}." if share.built_upon_by else ""
+    on = f" Builds on {', '.join(share.builds_on)}." if share.builds_on else ""
+    active = f" Active share of the whole model: {100 * share.active:.3g} %."
+    return f"{share.name}: {note + ', ' if note else ''}{share.parameters:,} parameters.{on}{by}{active}"
+
+
+def _hover(order: Sequence[str]) -> str:
+    """Pointing at a task leaves its route alone; no script."""
+    return "".join(f"svg:has(.row.t{i}:hover) .t:not(.t{i}){{opacity:.08}}" for i in range(len(order)))
+
+
+def _rect(x: float, y: float, width: float, height: float, kind: str | None) -> Html:
+    return tag("rect", x=round(x, 1), y=round(y, 1), width=width, height=round(height, 1), rx=4, class_=kind)
+
+
+def _word(
+    x: float, y: float, word: str, *, size: float = 10.5, kind: str | None = "side", anchor: str | None = None
+) -> Html:
+    return tag("text", word, x=round(x, 1), y=round(y, 1), font_size=size, class_=kind, text_anchor=anchor)
