@@ -31,6 +31,7 @@ DOORS: dict[str, set[str]] = {
     "evaluating": {"spec", "problem", "model", "store", "engine", "predicting"},
     "learning": {*WHAT_IS_LEARNED_WITH, "predicting", "evaluating"},
     "experiments": {"spec", "store", "engine", "search", "train", "predicting"},  # looks into the ledger
+    "keeping": {"spec", "store", "search", "predicting"},  # forget, merge and copy of tasks
     # These are what a user touches: the classes, scikit-learn's form of them, the names, the command line.
     "knowledge": {
         "spec",
@@ -41,6 +42,7 @@ DOORS: dict[str, set[str]] = {
         "growing",
         "evaluating",
         "experiments",
+        "keeping",
         "learning",
         "deploy",
         "explain",

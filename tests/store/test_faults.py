@@ -397,7 +397,8 @@ def test_verify_in_slices_comes_to_everything(path):
         total = verify(store, level="full").checked
         assert not verify(store, level="full", max_seconds=0).complete
         turns = [turn for _, turn in store.catalogue.sizes().values()]
-        assert len(turns) == total and set(turns) == {1}
+        hidden = len(store.catalogue.hidden())  # looked at too, but nobody needs it
+        assert len(turns) == total - hidden and set(turns) == {1}
 
 
 WRECKS: dict[str, Callable[[Path], object]] = {

@@ -3,19 +3,26 @@
 It knows bytes, tensors, JSON and names. It must not know layers, features or problems. The format is in docs/store.md.
 """
 
+from .backup import Copied, backup, copy
 from .catalogue import Damaged, Lease
+from .collect import Collected, Forgotten, collect, forget
 from .errors import CorruptObject, MissingObject, StoreError, SyncFailed
+from .merge import Merged, is_plain_name, merge
 from .records import Draft, Record
 from .store import Store
 from .verify import Fault, Finding, RebuildReport, VerifyReport, rebuild, verify
 
 __all__ = [
+    "Collected",
+    "Copied",
     "CorruptObject",
     "Damaged",
     "Draft",
     "Fault",
     "Finding",
+    "Forgotten",
     "Lease",
+    "Merged",
     "MissingObject",
     "RebuildReport",
     "Record",
@@ -23,6 +30,12 @@ __all__ = [
     "StoreError",
     "SyncFailed",
     "VerifyReport",
+    "backup",
+    "collect",
+    "copy",
+    "forget",
+    "is_plain_name",
+    "merge",
     "rebuild",
     "verify",
 ]

@@ -3,7 +3,8 @@
 Everything here but the leases can be derived again from the records, so a lost or damaged catalogue costs time and no
 knowledge. A row repeats the text of its record and readers check it against the address: SQLite has no checksums.
 Which of several records with one kind and id counts is a pure function of the set of records: the highest fence,
-then the latest written, then the smallest address; and it is hidden if a tombstone names it.
+then the latest written, then the smallest address. A record that a tombstone names, and a head that means one, is
+hidden: it is as if it had never been, so it makes no difference whether its file is still there.
 
 No statement of this file depends on anything a store says: a catalogue whose schema is not exactly ours is set aside.
 """
@@ -26,13 +27,12 @@ from typing import Any
 from ..spec import canonical, printable
 from . import disk, locks
 from .errors import StoreError, from_os, remedy
-from .records import EXACT_INTEGER, Record
+from .records import EXACT_INTEGER, TOMBSTONE, Record
 
 VERSION = 1
 PAGE = 1000
 MAX_LOG_BYTES = 4 << 20
 BUSY_MILLISECONDS = 30_000
-HEAD, TOMBSTONE = "head", "tombstone"
 FIELD = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 
 SCHEMA = (
@@ -55,6 +55,26 @@ PAGE_OF_RECORDS = """
     WHERE kind=? AND counts=1 AND (written, address) > (?, ?) AND substr(id, 1, ?) = ? AND NOT EXISTS (
         SELECT 1 FROM json_each(?) AS wanted WHERE json_extract(text, '$.body.' || wanted.key) IS NOT wanted.value)
     ORDER BY written, address LIMIT ?"""
+
+HIDDEN = """(address IN (SELECT target FROM tombstone) OR (kind = 'head' AND EXISTS (
+    SELECT 1 FROM ref JOIN tombstone ON target = ref.object WHERE ref.record = address)))"""
+LIST_HIDDEN = "SELECT address FROM record WHERE $hidden".replace("$hidden", HIDDEN)
+SIZES = """
+    WITH kept AS (SELECT address FROM record WHERE NOT $hidden)
+    SELECT address, size, verified FROM object
+    WHERE address IN kept OR address IN (SELECT object FROM ref WHERE record IN kept)""".replace("$hidden", HIDDEN)
+RECOUNT = """
+    UPDATE record SET counts = address IS (
+        SELECT address FROM record WHERE kind=?1 AND id=?2 AND NOT $hidden
+        ORDER BY fence DESC, written DESC, address LIMIT 1)
+    WHERE kind=?1 AND id=?2""".replace("$hidden", HIDDEN)
+CONCERNED = """
+    SELECT kind, id FROM record WHERE address=?1
+    UNION SELECT kind, id FROM record JOIN ref ON record=address WHERE object=?1 AND kind='head'"""
+RELEASE = """
+    DELETE FROM object WHERE address IN (SELECT object FROM ref WHERE record=?1)
+    AND address NOT IN (SELECT address FROM record)
+    AND NOT EXISTS (SELECT 1 FROM ref WHERE ref.object=object.address AND ref.record<>?1)"""
 
 # A fork is a matter of the whole process, and so are these: whoever calls SQLite holds the gate, and nothing but
 # `_close` lets go of a connection (else a thread may close a forgotten one while another forks, and the child hangs).
@@ -294,37 +314,39 @@ class Catalogue:
         target = record.body.get("record") if record.kind == TOMBSTONE else None
         if isinstance(target, str):
             self._change("INSERT OR IGNORE INTO tombstone VALUES(?)", (target,))
-            for kind, name in self._rows("SELECT kind, id FROM record WHERE address=?", (target,)):
+            for kind, name in self._rows(CONCERNED, (target,)):
                 self._recount(kind, name)
 
-    def remove(self, record: Record) -> None:
-        """Take back the row of a record, if there is one. Within a transaction."""
-        self._change("DELETE FROM ref WHERE record=?", (record.address,))
-        self._change("DELETE FROM record WHERE address=?", (record.address,))
-        self._change("DELETE FROM object WHERE address=?", (record.address,))
-        self._recount(record.kind, record.id)
+    def remove(self, address: str) -> None:
+        """Take out the row of a record, if there is one. Within a transaction."""
+        names = self._rows("SELECT kind, id FROM record WHERE address=?", (address,))
+        self._change(RELEASE, (address,))
+        self._change("DELETE FROM ref WHERE record=?", (address,))
+        self._change("DELETE FROM record WHERE address=?", (address,))
+        self._change("DELETE FROM object WHERE address=?", (address,))
+        for kind, name in names:
+            self._recount(kind, name)
 
     def _recount(self, kind: str, name: str) -> None:
-        self._change(
-            "UPDATE record SET counts = address NOT IN (SELECT target FROM tombstone) AND address = (SELECT address "
-            "FROM record WHERE kind=?1 AND id=?2 ORDER BY fence DESC, written DESC, address LIMIT 1) "
-            "WHERE kind=?1 AND id=?2",
-            (kind, name),
-        )
+        self._change(RECOUNT, (kind, name))
 
     def text(self, address: str) -> str | None:
         """The text of a record as the index has it, or None."""
         rows = self._rows("SELECT text FROM record WHERE address=?", (address,))
         return rows[0][0] if rows else None
 
-    def winner(self, kind: str, name: str) -> tuple[str, bool] | None:
-        """The address of the record of that kind and id that counts, and whether it is visible (no tombstone)."""
-        rows = self._rows(
-            "SELECT address, counts FROM record WHERE kind=? AND id=? "
-            "ORDER BY fence DESC, written DESC, address LIMIT 1",
-            (kind, name),
-        )
-        return (rows[0][0], bool(rows[0][1])) if rows else None
+    def winner(self, kind: str, name: str) -> str | None:
+        """The address of the record of that kind and id that counts."""
+        rows = self._rows("SELECT address FROM record WHERE kind=? AND id=? AND counts=1", (kind, name))
+        return rows[0][0] if rows else None
+
+    def hidden(self) -> set[str]:
+        """The records that a tombstone names, and the heads that mean one: nobody needs them any more."""
+        return {row[0] for row in self._typed(LIST_HIDDEN, str)}
+
+    def tombstones(self) -> set[str]:
+        """What tombstones name, here or not."""
+        return {row[0] for row in self._typed("SELECT target FROM tombstone", str)}
 
     def page(
         self,
@@ -339,10 +361,6 @@ class Catalogue:
             if not FIELD.fullmatch(name):
                 raise ValueError(f"{name!r} is not the name of a field that records can be found by.")
         return self._rows(PAGE_OF_RECORDS, [kind, *after, len(prefix), prefix, canonical(dict(where)), PAGE])
-
-    def visible(self, address: str) -> bool:
-        """Whether no tombstone names this record."""
-        return not self._rows("SELECT 1 FROM tombstone WHERE target=?", (address,))
 
     def last_written(self) -> int:
         """The highest logical time of any record."""
@@ -374,11 +392,15 @@ class Catalogue:
     # Objects and their checks
 
     def sizes(self) -> dict[str, tuple[int, int]]:
-        """Size and number of the last check (0: never) of every object that a record names."""
-        return {
-            address: (size, verified)
-            for address, size, verified in self._typed("SELECT address, size, verified FROM object", str, int, int)
-        }
+        """Size and number of the last check (0: never) of every record that is not hidden, and of what these need."""
+        return {address: (size, verified) for address, size, verified in self._typed(SIZES, str, int, int)}
+
+    def needed(self) -> set[str]:
+        """Every object or record that some record names, hidden ones too."""
+        return {row[0] for row in self._typed("SELECT DISTINCT object FROM ref", str)}
+
+    def is_needed(self, address: str) -> bool:
+        return bool(self._rows("SELECT 1 FROM ref WHERE object=? LIMIT 1", (address,)))
 
     def mark_verified(self, addresses: Iterable[str]) -> None:
         """Remember that these were just found good. Opens its own transaction."""

@@ -10,6 +10,7 @@ import errno
 import functools
 import os
 import secrets
+import shutil
 import stat
 from collections.abc import Iterable
 from pathlib import Path
@@ -138,6 +139,9 @@ def sweep(folder: Path) -> int:
     removed = 0
     for path in list(folder.iterdir()) if folder.is_dir() else []:
         if of_the_dead(path):
-            unlink_if_there(path)
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                unlink_if_there(path)
             removed += 1
     return removed

@@ -36,11 +36,56 @@ def held(path: Path, *, patience_seconds: float = PATIENCE_SECONDS) -> Iterator[
         os.close(descriptor)
 
 
-def _wait(descriptor: int, path: Path, patience_seconds: float) -> None:
+class Presence:
+    """Says that this process has a store open for writing, and can ask whether it is the only one."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._descriptor: int | None = None
+        self._enter()
+
+    def _enter(self) -> None:
+        try:
+            self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
+            self._process = os.getpid()
+        except OSError as error:
+            raise from_os(error, f"Locking {self._path}") from error
+        _wait(self._descriptor, self._path, PATIENCE_SECONDS, kind=fcntl.LOCK_SH)
+
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[bool]:
+        """Whether nobody else has the store open for writing. If so, whoever opens it waits until this ends."""
+        if self._descriptor is None or self._process != os.getpid():
+            self._enter()  # a fork shares the lock of its parent: as somebody else it takes one of its own
+        assert self._descriptor is not None
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            found = True
+        except BlockingIOError:
+            found = False
+        try:
+            if not found:
+                _wait(self._descriptor, self._path, PATIENCE_SECONDS, kind=fcntl.LOCK_SH)
+            yield found
+        finally:
+            if found:
+                _wait(self._descriptor, self._path, PATIENCE_SECONDS, kind=fcntl.LOCK_SH)
+
+    def close(self) -> None:
+        """Let go; safe to call twice. Only closed, never unlocked: a fork may still hold it."""
+        descriptor, self._descriptor = self._descriptor, None
+        if descriptor is not None:
+            os.close(descriptor)
+
+    def __del__(self) -> None:
+        self.close()
+
+
+def _wait(descriptor: int, path: Path, patience_seconds: float, *, kind: int = fcntl.LOCK_EX) -> None:
     deadline, pause = time.monotonic() + patience_seconds, 0.0005
     while True:
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
             return
         except BlockingIOError:
             if time.monotonic() > deadline:

@@ -11,6 +11,7 @@ import hashlib
 import os
 import re
 import secrets
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import Enum
 from pathlib import Path
@@ -20,6 +21,8 @@ from .disk import Buffer
 from .errors import CorruptObject, StoreError, SyncFailed, corrupt, from_os, missing
 
 ADDRESS = re.compile(r"[0-9a-f]{64}", re.ASCII)
+YOUNG_SECONDS = 24 * 3600.0
+"""An object that was put or asked for so lately may be about to get its record."""
 
 
 def checked(address: str) -> str:
@@ -136,7 +139,25 @@ class Folder:
             self._keep_damaged(address)
         else:
             self._settle(self.path(address).parent)
-        return good
+        return good and self.keep(address)
+
+    def keep(self, address: str) -> bool:
+        """Whether an object is here, and young from now on so that it is not collected.
+
+        False also for what this user cannot make young: then it is written once more.
+        """
+        path = self.path(address)
+        try:
+            before = os.lstat(path)
+            if time.time() - before.st_mtime > YOUNG_SECONDS / 2:
+                os.utime(path, follow_symlinks=False)
+                if self._seen.get(address) == _stamp(before):
+                    self._seen[address] = _stamp(os.lstat(path))
+        except (FileNotFoundError, PermissionError):
+            return False
+        except OSError as error:
+            raise from_os(error, f"Looking for object {address}") from error
+        return True
 
     def _keep_damaged(self, address: str) -> None:
         """Give a damaged object a second name in the quarantine; good bytes are about to take its first one."""
@@ -167,7 +188,7 @@ class Folder:
             if error.errno == errno.ELOOP:
                 raise corrupt(address, "it is not a regular file") from None
             raise from_os(error, f"Reading object {address}") from error
-        stamp = (state.st_ino, state.st_mtime_ns, state.st_size)
+        stamp = _stamp(state)
         if self._seen.get(address) != stamp:
             if filled != len(data) or hashlib.sha256(data).hexdigest() != address:
                 raise corrupt(address, "its bytes do not hash to its address")
@@ -204,10 +225,30 @@ class Folder:
                 raise from_os(error, f"Listing {self.root / fan}") from error
             yield from (name for name in names if name[:2] == fan and ADDRESS.fullmatch(name))
 
-    def remove(self, address: str) -> None:
-        """Take an object away that nobody names; not an error if it is gone already."""
+    def remove(self, address: str, *, older_than: float = 0.0) -> bool:
+        """Take an object away that nobody names, if it is so many seconds old; False if not. True if it was gone."""
+        path, aside = self.path(address), disk.temporary(self._temporary)
         self._seen.pop(address, None)
         try:
-            disk.unlink_if_there(self.path(address))
+            if _is_younger(path, older_than):
+                return False
+            # Looked at again under a name that nobody else knows: somebody may just have asked for it.
+            disk.rename(path, aside)
+            if _is_younger(aside, older_than):
+                disk.rename(aside, path)
+                return False
+            disk.unlink_if_there(aside)
+        except FileNotFoundError:
+            return True
         except OSError as error:
             raise from_os(error, f"Removing object {address}") from error
+        return True
+
+
+def _stamp(state: os.stat_result) -> tuple[int, int, int]:
+    """Changes when a file is replaced or written to."""
+    return (state.st_ino, state.st_mtime_ns, state.st_size)
+
+
+def _is_younger(path: Path, seconds: float) -> bool:
+    return seconds > 0 and time.time() - os.lstat(path).st_mtime < seconds

@@ -87,6 +87,21 @@ def settle(path: Path, *, create: bool, mounts: Path = MOUNTS) -> Format:
         raise from_os(error, f"Opening the store {path}") from error
 
 
+def look(path: Path) -> Format:
+    """The store at `path`, to be read as plain files; a network file system will do. Raises BadInput."""
+    try:
+        found = _read(path)
+    except (NotADirectoryError, PermissionError):
+        found = None
+    except StoreError:
+        raise
+    except OSError as error:
+        raise from_os(error, f"Reading the store {path}") from error
+    if found is None:
+        raise BadInput("there is no store here that can be read", file=path, remedy="Name the folder of a store.")
+    return found
+
+
 def refuse_network(path: Path, *, mounts: Path = MOUNTS) -> None:
     """Raise BadInput if `path` lies on a file system that several hosts share."""
     kind = filesystem(path, mounts=mounts)
@@ -147,7 +162,23 @@ def _read(path: Path) -> Format | None:
     return Format(number=number, store=str(store))
 
 
-def _create(path: Path) -> Format:
+def copy_of(path: Path, name: str) -> None:
+    """Make `path` a folder for a copy of the store of that name, on any file system. Raises BadInput, StoreError."""
+    try:
+        found = _read(path) or _create(path, name=name)
+    except (NotADirectoryError, FileExistsError, PermissionError):
+        raise BadInput("is no folder that this user may write to", file=path, remedy="Name another folder.") from None
+    except StoreError:
+        raise
+    except OSError as error:
+        raise from_os(error, f"Writing to {path}") from error
+    if found.store != name:
+        raise BadInput(
+            "holds another store", file=path, remedy="Name a new folder, or unite the two with `polymath merge`."
+        )
+
+
+def _create(path: Path, *, name: str | None = None) -> Format:
     """Write FORMAT, the one file that makes a folder a store; several processes may try at once."""
     missing = [folder for folder in (path, *path.parents) if not folder.exists()]
     path.mkdir(parents=True, exist_ok=True)
@@ -158,7 +189,7 @@ def _create(path: Path) -> Format:
         fcntl.flock(lock, fcntl.LOCK_EX)
         found = _read(path)
         if found is None:
-            found = Format(number=FORMAT, store=uuid.uuid4().hex)
+            found = Format(number=FORMAT, store=name or uuid.uuid4().hex)
             text = canonical({"format": FORMAT, "hash": HASH, "store": found.store}) + "\n"
             fresh = path / f".FORMAT.{uuid.uuid4().hex}"
             disk.write_new(fresh, [text.encode()])

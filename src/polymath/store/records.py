@@ -8,7 +8,7 @@ clock: one more than the highest the writer saw). No wall-clock time, so equal h
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,6 +20,7 @@ MAX_RECORD_BYTES = 1 << 20
 MAX_NAME_CHARACTERS = 512
 MAX_DEPTH = 64
 EXACT_INTEGER = 1 << 53
+HEAD, TOMBSTONE = "head", "tombstone"
 KIND = re.compile(r"[a-z][a-z0-9_-]{0,63}", re.ASCII)
 FIELDS = {"body", "fence", "id", "kind", "refs", "schema", "written"}
 
@@ -118,6 +119,26 @@ def read(data: bytes | bytearray | str) -> Record:
     except RecursionError:
         raise ValueError("The record is nested too deeply.") from None
     return record
+
+
+def hidden(found: Iterable[Record]) -> set[str]:
+    """The addresses of those that a tombstone among them names, and of the heads that mean one."""
+    found = list(found)
+    gone = {record.body["record"] for record in found if record.kind == TOMBSTONE and "record" in record.body}
+    return {
+        record.address for record in found if record.address in gone or (record.kind == HEAD and gone & {*record.refs})
+    }
+
+
+def counting(found: Iterable[Record]) -> set[str]:
+    """The addresses of those that count among all records of a store: one for each kind and id."""
+    found = list(found)
+    gone = hidden(found)
+    best: dict[tuple[str, str], Record] = {}
+    for record in sorted(found, key=lambda one: (-one.fence, -one.written, one.address)):
+        if record.address not in gone:
+            best.setdefault((record.kind, record.id), record)
+    return {record.address for record in best.values()}
 
 
 def _check(record: Record) -> None:

@@ -17,11 +17,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from ..spec import sha256
-from . import disk, place, records
-from .catalogue import HEAD, TOMBSTONE, Catalogue, Damaged, Lease
+from . import disk, locks, place, records
+from .catalogue import Catalogue, Damaged, Lease
 from .errors import StoreError, corrupt, from_os, missing
 from .objects import ADDRESS, Folder, Sync, checked
-from .records import Draft, Record
+from .records import HEAD, TOMBSTONE, Draft, Record
 
 if TYPE_CHECKING:
     import numpy as np
@@ -59,6 +59,7 @@ class Store:
             ending=RECORD,
         )
         self.catalogue = Catalogue(path / "catalog.db", lock=None if read_only else path / "locks" / "write")
+        self.presence: locks.Presence | None = None
 
     @classmethod
     def open(
@@ -90,6 +91,7 @@ class Store:
         try:
             for name in ("tmp", "locks"):
                 (folder / name).mkdir(exist_ok=True)
+            store.presence = locks.Presence(folder / "locks" / "users")
             store._rescue()
             disk.sweep(folder / "tmp")
             if scratch:
@@ -109,6 +111,8 @@ class Store:
     def close(self) -> None:
         """Let go of the catalogue. What was acknowledged is durable with or without this."""
         self.catalogue.close()
+        if self.presence is not None:
+            self.presence.close()
 
     def __enter__(self) -> Self:
         return self
@@ -120,7 +124,7 @@ class Store:
 
     def put(self, data: bytes | bytearray | memoryview) -> str:
         """Store bytes; their address. Durable when this returns; the same bytes are stored once."""
-        self._writable()
+        self.writable()
         return self.objects.put([data])
 
     def get(self, address: str) -> bytes:
@@ -128,11 +132,12 @@ class Store:
         return bytes(self.objects.read(address))
 
     def has(self, address: str) -> bool:
-        return self.objects.size(address) is not None
+        """Whether an object is here. If so `collect` lets it be for a day: its record may be about to be written."""
+        return self.objects.size(address) is not None if self.read_only else self.objects.keep(address)
 
     def discard(self, address: str) -> bool:
         """Remove an object that no record refers to, as a scratch store does in the end; was it there?"""
-        self._writable()
+        self.writable()
         if self.dependents(address) or not self.has(address):
             return False
         self.objects.remove(address)
@@ -142,7 +147,7 @@ class Store:
         """Store named arrays as one safetensors object; equal arrays have equal addresses."""
         from . import tensors as tensors_
 
-        self._writable()
+        self.writable()
         return self.objects.put([tensors_.encode(tensors)])
 
     def get_tensors(self, address: str, *, finite: bool = False) -> dict[str, np.ndarray[Any, Any]]:
@@ -189,7 +194,7 @@ class Store:
     def find(self, kind: str, id: str) -> str | None:
         """The address of the visible record with this kind and id."""
         found = self.catalogue.winner(kind, id)
-        return believable(found[0]) if found and found[1] else None
+        return None if found is None else believable(found)
 
     def records(self, kind: str, *, where: Mapping[str, str] | None = None) -> Iterator[tuple[str, dict[str, Any]]]:
         """Address and body of every visible record of a kind, oldest first; the order survives a rebuild.
@@ -222,12 +227,13 @@ class Store:
         except ValueError as error:
             raise corrupt(address, str(error)) from error
 
-    def tombstone(self, address: str, *, reason: str = "") -> str:
-        """Hide a record from `records`, `find` and heads, for good; its file stays until it is collected."""
-        self.entry(address)
-        added = self._add([Draft(kind=TOMBSTONE, body={"record": address, "reason": reason}, id=address)])
+    def tombstone(self, *addresses: str, reason: str = "") -> list[str]:
+        """Hide records from `records`, `find` and heads, for good and in one step; `collect` removes their files."""
+        for address in addresses:
+            self.entry(address)
+        added = self._add([Draft(kind=TOMBSTONE, body={"record": one, "reason": reason}, id=one) for one in addresses])
         assert added is not None
-        return added[0]
+        return added
 
     def dependents(self, address: str) -> list[tuple[str, str]]:
         """Kind and id of every record that needs an object."""
@@ -246,7 +252,7 @@ class Store:
     def heads(self, prefix: str = "") -> dict[str, str]:
         """Every name that begins with `prefix` -> the record it means, by name."""
         found = {body["name"]: body["record"] for _, body in self._listed(HEAD, where={}, prefix=prefix)}
-        return {name: found[name] for name in sorted(found) if self.catalogue.visible(found[name])}
+        return {name: found[name] for name in sorted(found)}
 
     # Leases
 
@@ -309,7 +315,7 @@ class Store:
             return False
         found = self.catalogue.winner(record.kind, record.id)
         # Its own row is there if another process opened the store just now and took its writer for dead.
-        return found is None or found[0] == record.address or self.entry(found[0]).fence < record.fence
+        return found is None or found == record.address or self.entry(found).fence < record.fence
 
     def _set_lease(self, trial: str, fence: int, *, progress: int | None, held: bool) -> bool:
         with self.catalogue.transaction():
@@ -322,7 +328,8 @@ class Store:
 
     # The write protocol
 
-    def _writable(self) -> None:
+    def writable(self) -> None:
+        """Raise StoreError if nothing can be written here."""
         if self.read_only:
             raise StoreError(errno.EROFS, f"The store {self.path} was opened for reading only.")
         for folder in (self.objects, self.record_files):
@@ -334,7 +341,7 @@ class Store:
 
         With a `fence` the drafts finish the trials of their ids; None if that fence is no longer the current one.
         """
-        self._writable()
+        self.writable()
         written = self.catalogue.last_written()
         made = [records.make(draft, written=written + index, fence=fence) for index, draft in enumerate(drafts, 1)]
         made = [self._known(record) or record for record in made]
@@ -366,9 +373,9 @@ class Store:
     def _known(self, record: Record) -> Record | None:
         """The record that already counts and says the same, if there is one."""
         found = self.catalogue.winner(record.kind, record.id)
-        if found is None or not found[1] or self.record_files.size(found[0]) is None:
+        if found is None or self.record_files.size(found) is None:
             return None
-        old = self.entry(found[0])
+        old = self.entry(found)
         return old if old.fence == record.fence and old.same_content(record) else None
 
     def _sizes(self, made: Iterable[Record]) -> dict[str, int]:
@@ -389,8 +396,8 @@ class Store:
 
     def _discard(self, fresh: Mapping[str, Record]) -> None:
         """Take back record files that nobody was told of. Within the transaction."""
-        for address, record in fresh.items():
-            self.catalogue.remove(record)
+        for address in fresh:
+            self.catalogue.remove(address)
             self.record_files.remove(address)
 
     # Opening and rebuilding
@@ -438,9 +445,18 @@ class Store:
             with self.catalogue.transaction():
                 self.catalogue.adopt(found)
 
+    def aside(self) -> Path:
+        """A fresh name among the temporary files; what is there when its process has died goes at the next open."""
+        return disk.temporary(self.path / "tmp")
+
+    def take_in_all(self) -> None:
+        """Give names and rows to all records that the disk holds, the dead's too. Within a transaction."""
+        self._rescue()
+        self.catalogue.adopt(self.records_on_disk(known=self.catalogue.addresses()))
+
     def rebuild_catalogue(self, *, only_if_damaged: bool = False) -> None:
         """Build the catalogue again from the record files and put it in the place of the old one."""
-        self._writable()
+        self.writable()
         path, temporary = self.path / "catalog.db", self.path / "tmp"
         fresh, old = disk.temporary(temporary), disk.temporary(temporary)
         self.catalogue.close()

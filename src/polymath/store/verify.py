@@ -125,7 +125,7 @@ class _Round:
                 self.note(Fault.INDEX, "catalog.db", sentence)
             rows = catalogue.addresses()
             files = set(self.store.record_files.addresses())
-            for address in sorted(rows - files):
+            for address in sorted(rows - files - catalogue.hidden()):  # hidden ones may have been collected
                 self.note(Fault.MISSING, address, "the catalogue knows this record and its file is gone")
             for address in sorted(self._without_row(files)):
                 self.note(Fault.INDEX, address, "this record has no row in the catalogue")
@@ -152,8 +152,7 @@ class _Round:
 
     def _compare(self, addresses: set[str]) -> None:
         """Rows against records, and which of them count against what the whole set of records says."""
-        best: dict[tuple[str, str], tuple[int, int, Record]] = {}
-        hidden: set[str] = set()
+        found: list[Record] = []
         for address in sorted(addresses):
             if self.late():
                 return
@@ -163,14 +162,8 @@ class _Round:
             row = (record.kind, record.id, record.fence, record.written, record.text, record.refs)
             if self.store.catalogue.rows(address) != row:
                 self.note(Fault.INDEX, address, "its row in the catalogue does not say what the record says")
-            rank = (record.fence, record.written)
-            old = best.get((record.kind, record.id))
-            if old is None or rank > old[:2] or (rank == old[:2] and address < old[2].address):
-                best[record.kind, record.id] = (*rank, record)
-            if record.kind == "tombstone" and isinstance(record.body.get("record"), str):
-                hidden.add(record.body["record"])
-        counting = {record.address for _, _, record in best.values()} - hidden
-        for address in sorted(counting ^ (self.store.catalogue.counting() & addresses)):
+            found.append(record)
+        for address in sorted(records.counting(found) ^ (self.store.catalogue.counting() & addresses)):
             # A record added since the files were listed may have taken the place of this one.
             if self.store.catalogue.addresses() == addresses:
                 self.note(Fault.INDEX, address, "the catalogue is wrong about whether this record counts")

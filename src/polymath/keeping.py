@@ -1,0 +1,117 @@
+"""What it takes to live with a store, where tasks and the ledger are known: forget a task, take in another store."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from . import store as stores
+from .predicting import HEAD, KIND, TaskRecord, load_record
+from .spec import BadInput
+from .store import Copied, Merged, Record, Store
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gone:
+    """What forgetting a task took away."""
+
+    task: str
+    versions: int
+    objects: int
+    bytes: int
+    """Freed, the scratch folder of its experiments included."""
+    waiting: int
+    """Bytes that nobody needs and that stay for a day, because another process has the store open for writing."""
+    shared: dict[str, int]
+    """Other task -> number of layers of the forgotten one that stay because this one uses them."""
+    experiments: int
+    """That stay in the ledger, without weights and predictions."""
+
+
+def forget(store: Store, name: str) -> Gone:
+    """See `Polymath.forget`."""
+    load_record(store, name)  # says what there is instead
+    current = store.head(HEAD + name)
+    versions = {address for address, _ in store.records(KIND, where={"name": name})} | ({current} if current else set())
+    freed = _without_scratch(store, name)
+    done = stores.forget(store, sorted(versions), reason="forgotten")
+    shared: dict[str, set[str]] = {}
+    for layer, users in done.shared.items():
+        for kind, _, address in users:
+            if kind == KIND:
+                shared.setdefault(str(store.record(address).get("name")), set()).add(layer)
+    return Gone(
+        task=name,
+        versions=len(versions),
+        objects=done.collected.objects,
+        bytes=freed + done.collected.bytes,
+        waiting=done.collected.waiting,
+        shared={other: len(layers) for other, layers in sorted(shared.items())},
+        experiments=sum(1 for _ in store.records("experiment", where={"task": name})),
+    )
+
+
+def _without_scratch(store: Store, name: str) -> int:
+    """Removes what experiments of a task left beside the ledger; bytes. Raises BadInput while they are made."""
+    folder = store.path / "scratch" / name
+    if not stores.is_plain_name(name) or "/" in name or folder.is_symlink() or not folder.is_dir():
+        return 0  # only what `learn` made
+    size = sum(file.lstat().st_size for file in folder.rglob("*") if not file.is_dir())
+    with Store.open(folder, scratch=True) as scratch:
+        assert scratch.presence is not None
+        with scratch.presence.alone() as alone:
+            if not alone:
+                raise BadInput(
+                    "this task is being learned at this moment",
+                    value=name,
+                    remedy="Stop that first (Ctrl-C), then forget.",
+                )
+            gone = store.aside()
+            folder.rename(gone)
+    shutil.rmtree(gone)
+    return size
+
+
+def merge(store: Store, other: str | Path) -> Merged:
+    """See `Polymath.merge`."""
+    return stores.merge(store, other, examine=_examine)
+
+
+def _examine(record: Record) -> Collection[str]:
+    """The weights that a foreign record brings; ValueError if it is not what its kind says: its readers would stop."""
+    if record.kind == KIND:
+        task = TaskRecord.model_validate(record.body)
+        if not stores.is_plain_name(task.name) or "/" in task.name:
+            raise ValueError("a name that could lead out of a folder")
+        return [str(gene["weights"]) for gene in task.path.get("genes", ()) if gene.get("weights")]
+    if record.kind == "experiment":
+        from .search.ledger import Entry
+
+        Entry.model_validate(record.body)
+    elif record.kind == "memory":
+        return [str(record.body.get("tensors"))]
+    return ()
+
+
+def copy(store: Store, name: str, other: str | Path) -> Copied:
+    """See `Polymath.copy`. Raises BadInput when the other store has another task of that name."""
+    record = load_record(store, name)
+    address = store.head(HEAD + name)
+    assert address is not None
+    with Store.open(other) as target:
+        there = target.head(HEAD + name)
+        if there is not None and _digest(target.record(there)) != record.summary.result_digest:
+            raise BadInput(
+                "the other store holds another task of this name",
+                file=target.path,
+                value=name,
+                remedy=f"Forget that one first: polymath forget {name} --store {target.path}",
+            )
+        return stores.copy(store, target, address, head=HEAD + name)
+
+
+def _digest(body: dict[str, Any]) -> str:
+    return TaskRecord.model_validate(body).summary.result_digest
