@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from .predicting import HEAD, Predictor, TaskRecord, bring, load_record
 from .spec import Json, num_bytes, seconds
-from .store import Store, StoreError, rebuild, verify
+from .store import Copied, Merged, Store, StoreError, rebuild, verify
 
 if TYPE_CHECKING:
     from .experiments import Replayed, State
     from .growing import Union
+    from .keeping import Gone
     from .learning import Listener
     from .problem import Problem
 
@@ -78,6 +79,34 @@ class Polymath:
         from .growing import union
 
         return union(self.store)
+
+    def forget(self, name: str) -> Gone:
+        """Removes a task, all its versions, and what only it used. Raises BadInput if there is none or it is learned.
+
+        Its experiments stay in the ledger, from which later searches learn; they hold no rows. Their weights and
+        predictions go. Layers that other tasks share stay.
+        """
+        from .keeping import forget
+
+        return forget(self.store, name)
+
+    def merge(self, other: str | Path) -> Merged:
+        """Takes in all that another store knows. Nothing about that one is trusted; what is bad is left out."""
+        from .keeping import merge
+
+        return merge(self.store, other)
+
+    def copy(self, name: str, other: str | Path) -> Copied:
+        """Copies a task with all that it needs into another store, which is made if it is not there."""
+        from .keeping import copy
+
+        return copy(self.store, name, other)
+
+    def backup(self, folder: str | Path) -> Copied:
+        """Copies the store while others write; the copy is a store. Again: only what is new."""
+        from .store import backup
+
+        return backup(self.store, folder)
 
     def map(self, path: str | Path = "map.html") -> Path:
         """Draws the whole model, layers as boxes and tasks as coloured lines, as HTML or SVG; returns where it is."""
