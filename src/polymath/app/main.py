@@ -297,6 +297,51 @@ def verify(
 
 
 @_command
+def forget(task: Name, store: Store = KNOWLEDGE, json: Json = False) -> None:
+    """Remove a task and what only it used; its experiments stay in the ledger, without weights."""
+    from . import commands, keeping
+
+    keeping.forget(task, knowledge=commands.opened(store), as_json=json)
+
+
+@_command
+def merge(
+    other: Annotated[Path, typer.Argument(metavar="OTHER_STORE", help="Folder of the store to take in.")],
+    store: Store = KNOWLEDGE,
+    json: Json = False,
+) -> None:
+    """Take in all that another store knows. It is not changed, and nothing about it is trusted."""
+    from . import commands, keeping
+
+    keeping.merge(other, knowledge=commands.opened(store), as_json=json)
+
+
+@_command
+def copy(
+    task: Name,
+    other: Annotated[Path, typer.Argument(metavar="OTHER_STORE", help="Folder of the store to copy it to.")],
+    store: Store = KNOWLEDGE,
+    json: Json = False,
+) -> None:
+    """Copy one task, with all that it needs, into another store."""
+    from . import commands, keeping
+
+    keeping.copy(task, other, knowledge=commands.opened(store), as_json=json)
+
+
+@_command
+def backup(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="New folder, or that of the last backup.")],
+    store: Store = KNOWLEDGE,
+    json: Json = False,
+) -> None:
+    """Copy the store while others use it. Exit code 1: something in it is damaged and was left out."""
+    from . import commands, keeping
+
+    raise typer.Exit(keeping.backup(folder, knowledge=commands.opened(store), as_json=json))
+
+
+@_command
 def rebuild(store: Store = KNOWLEDGE, json: Json = False) -> None:
     """Make the store's catalogue anew from its objects."""
     from . import commands
