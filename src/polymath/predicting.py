@@ -90,6 +90,32 @@ def load_record(store: Store, name: str) -> TaskRecord:
     return TaskRecord.model_validate(store.record(address))
 
 
+def versions(store: Store, name: str) -> dict[int, str]:
+    """Version number -> address of every version of a task that was learned to an end, the oldest first, from 1."""
+    records = store.records(KIND, where={"name": name})
+    return dict(enumerate((address for address, body in records if body.get("state") != "learning"), 1))
+
+
+def load_version(store: Store, name: str, version: int) -> TaskRecord:
+    """An earlier version of a task. Raises BadInput if there is none of this number."""
+    known = versions(store, name)
+    if version not in known:
+        load_record(store, name)  # says when the task itself is unknown
+        numbers = ", ".join(map(str, known)) or "none"
+        raise BadInput(f"task {name!r} has no such version", value=version, remedy=f"There are: {numbers}.")
+    return TaskRecord.model_validate(store.record(known[version]))
+
+
+def rollback(store: Store, name: str, version: int | None = None) -> int:
+    """Makes an earlier version the one in force (None: the one before it) and returns its number. Raises BadInput."""
+    known = versions(store, name)
+    current = next((number for number, address in known.items() if address == store.head(HEAD + name)), len(known) + 1)
+    wanted = version if version is not None else current - 1
+    load_version(store, name, wanted)
+    store.set_head(HEAD + name, known[wanted])
+    return wanted
+
+
 @dataclass(frozen=True)
 class Predicted:
     """Raw predictions [N, W] per output for the rows that could be used, and what could not."""

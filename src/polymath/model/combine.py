@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -9,10 +10,13 @@ import numpy as np
 
 from ..problem.features import Feature
 from .layers.ensemble import Combine, Ensemble
+from .layers.scale import Scale
 from .path import INPUT, Gene, Path
 
 MAX_PICKS = 20
 """Picks with replacement: more changed the weights by less than the noise of the validation rows."""
+MERGED = re.compile(r"e(-?\d+)(?:f\d+)?\.")
+"""What `merge` puts before the names of genes: the number of the experiment, and the fold where there are several."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +91,31 @@ def merge(members: Sequence[Member], weights: Mapping[int, float], outputs: Sequ
     return Path(genes=tuple(genes), outputs=ends)
 
 
+def mean_head(
+    paths: Sequence[Path],
+    *,
+    fetch: Callable[[str], Mapping[str, np.ndarray]],
+    put: Callable[[dict[str, np.ndarray]], str],
+) -> Path:
+    """One path for several that differ in the weights of their last genes alone: the mean of these weights.
+
+    For linear heads on the same features that is the mean of their answers, with the parameters of one.
+    """
+    first, *others = paths
+    genes = []
+    for place, gene in enumerate(first.genes):
+        addresses = [gene.weights, *(path.genes[place].weights for path in others)]
+        if gene.weights is not None and len(set(addresses)) > 1:
+            held = [fetch(address) for address in addresses if address]
+            mean = {
+                name: np.asarray(np.mean([one[name] for one in held], axis=0, dtype=np.float64), dtype=np.float32)
+                for name in held[0]
+            }
+            gene = gene.replace(weights=put(mean))
+        genes.append(gene)
+    return first.replace(genes=tuple(genes))
+
+
 def _prefixed(path: Path, prefix: str) -> list[Gene]:
     def source(name: str) -> str:
         return name if name.startswith(INPUT) else f"{prefix}.{name}"
@@ -99,3 +128,52 @@ def _prefixed(path: Path, prefix: str) -> list[Gene]:
 
 def _how(feature: Feature) -> Combine:
     return feature.averaged
+
+
+@dataclass(frozen=True)
+class Parted:
+    """One experiment in a merged path: its share of the answer and its path per fold, as they were before."""
+
+    number: int
+    weight: float
+    paths: tuple[Path, ...]
+
+
+def parted(path: Path) -> tuple[list[Parted], dict[str, float]]:
+    """What `merge` put together, the heaviest first, and the factor by which each output was scaled afterwards.
+
+    A path that was not merged is one experiment of one fold, numbered 0.
+    """
+    genes = {gene.name: gene for gene in path.genes}
+    factors, ends = {}, {}
+    for output, name in path.outputs.items():
+        gene = genes[name]
+        scaled = isinstance(gene.layer, Scale)
+        factors[output] = gene.layer.factor if isinstance(gene.layer, Scale) else 1.0
+        ends[output] = genes[gene.inputs[0]] if scaled else gene
+    merged = all(isinstance(end.layer, Ensemble) and MERGED.match(end.inputs[0]) for end in ends.values())
+    if not merged:
+        return [Parted(0, 1.0, (path.giving({output: end.name for output, end in ends.items()}),))], factors
+    found: dict[int, list[tuple[float, Path]]] = {}
+    (first, *_) = ends.values()
+    assert isinstance(first.layer, Ensemble)
+    for place, (source, share) in enumerate(zip(first.inputs, first.layer.weights, strict=True)):
+        match = MERGED.match(source)
+        assert match is not None
+        part = path.giving({output: end.inputs[place] for output, end in ends.items()})
+        found.setdefault(int(match[1]), []).append((share, _without(part, match[0])))
+    parts = [
+        Parted(number, sum(share for share, _ in one), tuple(path for _, path in one)) for number, one in found.items()
+    ]
+    return sorted(parts, key=lambda part: -part.weight), factors
+
+
+def _without(path: Path, prefix: str) -> Path:
+    """The path as it was before `merge` put `prefix` before its names."""
+    genes = (
+        gene.replace(
+            name=gene.name.removeprefix(prefix), inputs=tuple(source.removeprefix(prefix) for source in gene.inputs)
+        )
+        for gene in path.genes
+    )
+    return Path(genes=tuple(genes), outputs={o: name.removeprefix(prefix) for o, name in path.outputs.items()})

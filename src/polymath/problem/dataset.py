@@ -85,11 +85,17 @@ class Dataset:
         return np.flatnonzero(self.folds == TEST)
 
     @classmethod
-    def build(cls, rows: Rows, problem: Problem, folds: np.ndarray, folder: str | Path) -> Dataset:
-        """The dataset of raw `problem` in the cache `folder`, written now or found there. Raises BadInput."""
+    def build(
+        cls, rows: Rows, problem: Problem, folds: np.ndarray, folder: str | Path, *, measured: bool = False
+    ) -> Dataset:
+        """The dataset of raw `problem` in the cache `folder`, written now or found there. Raises BadInput.
+
+        `measured`: the problem keeps the statistics that it has, so that what was learned with them fits the arrays.
+        """
         folder, folds = Path(folder), np.asarray(folds, dtype=np.int8)
         assert len(folds) == len(rows), f"{len(folds)} folds for {len(rows)} rows"
-        digest = sha256(canonical([identity(rows), problem.digest, sha256(folds.tobytes())]).encode())
+        kept = ["measured"] if measured else []
+        digest = sha256(canonical([identity(rows), problem.digest, sha256(folds.tobytes()), *kept]).encode())
         final = folder / digest
         if not used(final / "dataset.json"):
             folder.mkdir(parents=True, exist_ok=True)
@@ -97,7 +103,7 @@ class Dataset:
             draft = Path(tempfile.mkdtemp(prefix=".draft-", dir=folder))
             give_back()
             try:
-                _Writer(rows, folds, folder, draft).write(problem, digest)
+                _Writer(rows, folds, folder, draft).write(problem, digest, measured=measured)
                 draft.rename(final)
             except OSError:
                 if not (final / "dataset.json").exists():  # else another process was first, with the same content
@@ -178,7 +184,7 @@ def encoded_once(rows: Rows, feature: Feature, folder: Path) -> EncodedOnce:
         draft = file.with_suffix(f".{uuid.uuid4().hex}.draft")
         bad = _encode_into(draft, column, sized)
         draft.rename(file)
-        _write(notes, {"feature": sized.model_dump(mode="json"), "bad": [vars(one) for one in bad]})
+        write_note(notes, {"feature": sized.model_dump(mode="json"), "bad": [vars(one) for one in bad]})
     described = loads(notes.read_text(encoding="utf-8"))
     bad_values = tuple(BadValue(**one) for one in described["bad"])
     return EncodedOnce(parse_feature(described["feature"]), np.load(file, mmap_mode="r"), bad_values, file)
@@ -186,7 +192,7 @@ def encoded_once(rows: Rows, feature: Feature, folder: Path) -> EncodedOnce:
 
 def _encode_into(path: Path, column: pa.ChunkedArray, feature: Feature) -> list[BadValue]:
     bad: list[BadValue] = []
-    with _ArrayFiles(len(column), lambda _: path) as files:
+    with ArrayFiles(len(column), lambda _: path) as files:
         for start in range(0, len(column), CHUNK):
             encoded = feature.encode(column.slice(start, CHUNK))
             files.append(feature.name, encoded.array)
@@ -194,7 +200,7 @@ def _encode_into(path: Path, column: pa.ChunkedArray, feature: Feature) -> list[
     return bad
 
 
-class _ArrayFiles:
+class ArrayFiles:
     """Arrays of `rows` rows as .npy files that grow chunk by chunk.
 
     Pages of a memory map count as memory of this process for as long as it is open; what was written does not.
@@ -216,7 +222,7 @@ class _ArrayFiles:
             write_array_header_1_0(self.files[name], described)
         self.files[name].write(np.ascontiguousarray(chunk, dtype=self.types[name]).data)
 
-    def __enter__(self) -> _ArrayFiles:
+    def __enter__(self) -> ArrayFiles:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -253,7 +259,7 @@ def _entries(folder: Path) -> list[Entry]:
     return [*encoded, *datasets]  # of one moment the features come first: no dataset stays without them
 
 
-def _write(path: Path, data: Any) -> None:
+def write_note(path: Path, data: Any) -> None:
     draft = path.with_suffix(f".{uuid.uuid4().hex}.draft")
     draft.write_text(canonical(data), encoding="utf-8")
     draft.replace(path)
@@ -269,15 +275,16 @@ class _Writer:
         self.row_counts: Counter[str] = Counter()
         self.value_counts: Counter[str] = Counter()
 
-    def write(self, problem: Problem, digest: str) -> None:
+    def write(self, problem: Problem, digest: str, *, measured: bool) -> None:
         once = {f.name: encoded_once(self.rows, f, self.folder) for f in problem.inputs if f.encoded_once}
         sized = tuple(once[f.name].feature if f.name in once else f for f in problem.inputs)
         table, learned = self.rows.table, np.flatnonzero(self.folds >= 0)
         arrays = {name: one.array for name, one in once.items()}
-        measured = problem.replace(inputs=sized).measure(table, learned, encoded=arrays)
-        self._write_inputs(measured, once)
-        self._write_targets(measured)
-        self._write_weights(measured)
+        if not measured:
+            problem = problem.replace(inputs=sized).measure(table, learned, encoded=arrays)
+        self._write_inputs(problem, once)
+        self._write_targets(problem)
+        self._write_weights(problem)
         if not (self.folds >= 0).any():
             first = next(iter(self.row_counts), "no rows")
             raise BadInput(
@@ -286,7 +293,7 @@ class _Writer:
                 remedy=f"First reason: {first}.",
             )
         self._save("folds", self.folds)
-        (self.draft / "problem.json").write_text(measured.to_json(), encoding="utf-8")
+        (self.draft / "problem.json").write_text(problem.to_json(), encoding="utf-8")
         described = {
             "format": FORMAT,
             "digest": digest,
@@ -295,13 +302,13 @@ class _Writer:
             "unused_counts": dict(self.row_counts),
             "value_counts": dict(self.value_counts),
         }
-        _write(self.draft / "dataset.json", described)
+        write_note(self.draft / "dataset.json", described)
 
     def _write_inputs(self, problem: Problem, once: Mapping[str, EncodedOnce]) -> None:
         shared = {problem.port_of(f): once[f.name].file for f in problem.inputs if f.name in once}
         for port, file in shared.items():
             self.files[f"input {port}"] = f"../encoded/{file.name}"  # all datasets of these rows use the same file
-        with _ArrayFiles(len(self.rows), self._path) as files:
+        with ArrayFiles(len(self.rows), self._path) as files:
             for start in range(0, len(self.rows), CHUNK):
                 table = self.rows.table.slice(start, CHUNK).select(list(problem.columns))
                 encoded = {
@@ -317,7 +324,7 @@ class _Writer:
                 self._count(joined.bad, joined.usable, start)
 
     def _write_targets(self, problem: Problem) -> None:
-        with _ArrayFiles(len(self.rows), self._path) as files:
+        with ArrayFiles(len(self.rows), self._path) as files:
             for start in range(0, len(self.rows), CHUNK):
                 encoded = problem.encode_targets(self.rows.table.slice(start, CHUNK))
                 nothing = np.ones(min(CHUNK, len(self.rows) - start), dtype=bool)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from collections.abc import Callable
+from typing import Any
+
+from pydantic import Field, model_serializer
 
 from ..model.path import Path
 from ..model.probes import Facts, Probe
@@ -17,6 +20,8 @@ class Job(Spec):
     """Digest of the Dataset."""
     path: Path | None = None
     """What to train; None for probes that make their own."""
+    starts: tuple[Path, ...] = ()
+    """By fold what to train instead of `path`: the same layers, each with the weights that never saw its rows."""
     recipe: Recipe
     folds: tuple[int, ...] = Field(min_length=1)
     """Validate on each, training on all other rows that are not test rows."""
@@ -31,6 +36,11 @@ class Job(Spec):
     checkpoint: str | None = None
     """Address of the state to go on from."""
     seed: int = 0
+
+    @model_serializer(mode="wrap")
+    def _as_before(self, dump: Callable[[Job], dict[str, Any]]) -> dict[str, Any]:
+        """Without `starts` where there are none: jobs of earlier releases keep their digests."""
+        return {name: value for name, value in dump(self).items() if name != "starts" or value}
 
 
 class Context(Spec):

@@ -278,11 +278,12 @@ def _outcome(rung: _Rung) -> Outcome:
 def _gradient(rung: _Rung, place: int, fold: int) -> None:
     job, recipe, device = rung.job, rung.job.recipe, torch.device(rung.context.device)
     assert isinstance(recipe, GradientRecipe)
-    if job.path is None:
+    whole = job.starts[place] if job.starts else job.path
+    if whole is None:
         raise ValueError("a gradient recipe needs a path to train")
     dataset = rung.dataset
     # Changed images have other features: only what is shown as it is can be read from the cache.
-    seen = rung.view(job.path, cached=recipe.augmentation == Augmentation())
+    seen = rung.view(whole, cached=recipe.augmentation == Augmentation())
     path, ports, inputs = seen.path, seen.ports, seen.inputs
     training_rows, validation_rows = rung.fold(fold)
     seed = job.seed * 1009 + fold
@@ -322,8 +323,8 @@ def _gradient(rung: _Rung, place: int, fold: int) -> None:
         )
         rung.keep(predictions, validation_rows)
         learned = {gene.name: gene.weights for gene in with_weights(path, module, rung.store).genes}
-        genes = (gene.replace(weights=learned.get(gene.name, gene.weights)) for gene in job.path.genes)
-        rung.paths.append(job.path.replace(genes=tuple(genes)))
+        genes = (gene.replace(weights=learned.get(gene.name, gene.weights)) for gene in whole.genes)
+        rung.paths.append(whole.replace(genes=tuple(genes)))
     if job.rate[1] > 0:
         state = {name: t.detach().cpu().numpy() for name, t in training.tensors().items()}
         rung.checkpoint.update({f"{place}/{name}": array for name, array in state.items()})

@@ -15,14 +15,15 @@ from ...problem import Dataset, Problem
 from ...spec import Spec
 from ...train.job import Context
 from ...train.recipe import Recipe
-from ..choices import Answer, Choose, Recorder, Sketch, draw, first
+from ..choices import Answer, Choose, Recorder, Sketch, Space, Trace, as_traced, draw, first
 from .images import mirrors_keep_meaning
+from .own import TUNED, Own, continued
 from .parents import Parent, features
 from .pieces import hand_made
 from .probes import SETTINGS, STORED
 from .rows import problem_space
 
-EXAMPLES = {"vector": (3e5, 12.0, 80.0), "tokens": (2e5, 5.0, 40.0), "map": (2e6, 20.0, 150.0)}
+EXAMPLES = {"vector": (3e5, 12.0, 80.0), "tokens": (2e5, 5.0, 40.0), "map": (2e6, 20.0, 80.0)}
 """Form -> examples that a full training sees, its fewest and most epochs: longer ones overfitted where we looked."""
 EXPLORE_RUNG = 0.04
 """Share of a lane's budget that one experiment may take before a committing plan has chosen."""
@@ -38,6 +39,8 @@ class Design(Spec):
     recipe: Recipe
     parent: str = ""
     """The task whose genes it begins with."""
+    starts: tuple[Path, ...] = ()
+    """By fold what to go on from instead of `path`: see `Job.starts`."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,10 @@ class Settings:
     """Kinds of the user's own layers."""
     parents: tuple[Parent, ...] = ()
     """What may be built upon, the most promising first."""
+    own: tuple[Own, ...] = ()
+    """Nets that this task learned before, from which new ones go on; the heaviest first."""
+    again: tuple[Trace, ...] = ()
+    """Choices that were among this task's best before, made again on what is now known."""
 
 
 STORED_FIRST = 4
@@ -145,16 +152,15 @@ class ProblemSpace:
         """The first experiments try every method once, with its defaults."""
         if number >= len(self._firsts):
             return None
-        method, parents = self._firsts[number]
-        return draw(
-            lambda choose: self._design(choose, choose("method", [method]), parents), first, measure=self._proxies
-        )
+        return draw(*self._firsts[number], measure=self._proxies)
 
     def _space(self, choose: Choose) -> Design:
         return self._design(choose, choose("method", self._options()), self.settings.parents)
 
     def _design(self, choose: Choose, method: str, parents: tuple[Parent, ...]) -> Design:
         settings = self.settings
+        if method == "own":
+            return self._own(choose, settings.own, TUNED)
         if method == "stored":
             names = [parent.name for parent in parents]
             parent = parents[names.index(choose("stored.from", names))]
@@ -175,14 +181,41 @@ class ProblemSpace:
         begun = (parent.task for parent in parents if any(name.startswith(f"{parent.task}.") for name in names))
         return Design(method=method, path=path, recipe=recipe, parent=next(begun, ""))
 
-    def _first_tries(self) -> list[tuple[str, tuple[Parent, ...]]]:
-        """Every method once; before the first net a cheap head on each of the most promising parents."""
-        tries: list[tuple[str, tuple[Parent, ...]]] = [(method, ()) for method in self._methods]
-        if self.settings.space in ("all", "heads"):
-            stored = [("stored", (parent,)) for parent in self.settings.parents[:STORED_FIRST]]
-            place = next((n for n, (method, _) in enumerate(tries) if method == "path"), len(tries))
-            tries[place:place] = stored
-        return tries
+    def _own(self, choose: Choose, nets: tuple[Own, ...], tuned: tuple[str, ...]) -> Design:
+        path, starts, recipe = continued(choose, nets, tuned)
+        return Design(method="own", path=path, starts=starts, recipe=recipe)
+
+    def _first_tries(self) -> list[tuple[Space, Answer]]:
+        """Every method once. Before the first net: cheap heads on the most promising parents, then what was best for
+        this task before, learned anew, and its own nets, trained on."""
+
+        def one(method: str, parents: tuple[Parent, ...] = ()) -> tuple[Space, Answer]:
+            return lambda choose: self._design(choose, choose("method", [method]), parents), first
+
+        def own(net: Own, tuned: str) -> tuple[Space, Answer]:
+            def space(choose: Choose) -> Design:
+                choose("method", ["own"])
+                return self._own(choose, (net,), (tuned,))
+
+            return space, first
+
+        settings = self.settings
+        before: list[tuple[Space, Answer]] = []
+        if settings.space in ("all", "heads"):
+            before += [one("stored", (parent,)) for parent in settings.parents[:STORED_FIRST]]
+            # The other head on the best of them: with few examples it is the better one.
+            before[1:1] = [(space, _prototypes) for space, _ in before[:1]]
+        before += [(self._space, as_traced(trace, changed=self._changed(trace))) for trace in settings.again]
+        before += [own(net, tuned) for place, net in enumerate(settings.own) for tuned in TUNED[: 2 - place]]
+        place = next((n for n, method in enumerate(self._methods) if method == "path"), len(self._methods))
+        tries = [one(method) for method in self._methods]
+        return [*tries[:place], *before, *tries[place:]]
+
+    def _changed(self, trace: Trace) -> dict[str, float]:
+        """The place of a trace's method among those that are offered now."""
+        value = next((str(choice.value) for choice in trace.choices if choice.name == "method"), "")
+        options = self._options()
+        return {"method": float(options.index(value))} if value in options else {}
 
     def _options(self) -> list[str]:
         """Methods worth more than one try: those with settings."""
@@ -190,7 +223,8 @@ class ProblemSpace:
         often = ["trees"] if "trees" in again else []  # twice as likely: on tables they are seldom beaten, and quick
         stored = ["stored"] if self.settings.parents and self.settings.space in ("all", "heads") else []
         paths = [*dict.fromkeys(name for name in again if name == "path")]
-        return [*paths, *stored, *(n for n in again if n != "path"), *often] or list(self._methods)
+        own = ["own"] if self.settings.own and self.settings.space in ("all", "paths") else []
+        return [*paths, *own, *stored, *(n for n in again if n != "path"), *often] or list(self._methods)
 
     def _proxies(self, design: Design) -> dict[str, float]:
         facts = self.settings.facts
@@ -218,11 +252,18 @@ class ProblemSpace:
         return trained_work(path, self.settings.facts.ports)
 
 
+def _prototypes(offer: Offer) -> float:
+    """Answers as `first`, with prototypes for the head on a stored path."""
+    return float(list(STORED).index("prototypes")) if offer.name == "stored.head" else first(offer)
+
+
 def label(design: Design) -> str:
     """A design in a few words for people."""
     if isinstance(design.recipe, Probe):
         return design.method if design.path is None else f"{design.recipe.method} on {design.parent}"
     assert design.path is not None
+    if design.starts:
+        return f"{describe(design.path)}, continued"
     return describe(design.path) + (f", from {design.parent}" if design.parent else "")
 
 

@@ -2,7 +2,8 @@
 
 Two ways to spend a budget on paths, chosen by what one full training costs:
 
-* `halving`: a full training is cheap. Many experiments in three rungs (1/9, 1/3, all of the work), cut between them.
+* `halving`: a full training is cheap. Many experiments in three to five rungs (each three times the one before), cut
+  between them.
 * `commit`: a full training would take a good part of the budget (images, texts). A few experiments get one short rung,
   the best go on for all the rest, one per lane, in segments short enough that a kill costs little.
 """
@@ -26,6 +27,12 @@ from .designs import EXPLORE_RUNG, Design, ProblemSpace, Settings, label
 
 NOMINAL_RATE = 2.0
 """Work units per second and lane assumed until the first training was timed (a modest core)."""
+ETA = 3
+"""Work of a rung over that of the one before."""
+FEWEST_RUNGS, MOST_RUNGS = 3, 5
+"""Of a full training that is cheap: as many as leave the first one steps enough to say something."""
+RECENT = 1_000
+"""Experiments that a cutter looks at, beside those that are still on their way: more do not change what is good."""
 LEAST_STEPS = 10
 """Steps per fold below which a first rung says nothing."""
 SEGMENT_SECONDS = 40.0
@@ -111,6 +118,7 @@ class ProblemPlan:
         job = Job(
             dataset=self.settings.dataset,
             path=path,
+            starts=design.starts,
             recipe=recipe,
             folds=self.settings.folds,
             work=rung.work,
@@ -142,11 +150,9 @@ class ProblemPlan:
             return [Rung(work=max(work, least), rate=(1.0, 1.0))]
         self._ladders.add(experiment.number)
         work = max(min(full, FULL_SHARE * lane_work), 9 * least)
-        return [
-            Rung(work=work / 9, rate=(1.0, 1.0)),
-            Rung(work=work / 3, rate=(1.0, 1.0)),
-            Rung(work=work, rate=(1.0, 0.0)),
-        ]
+        rungs = min(max(1 + int(math.log(work / least, ETA) + 1e-9), FEWEST_RUNGS), MOST_RUNGS)
+        ladder = [Rung(work=work / ETA**left, rate=(1.0, 1.0)) for left in range(rungs - 1, 0, -1)]
+        return [*ladder, Rung(work=work, rate=(1.0, 0.0))]
 
     def _lane_work(self, clock: Clock) -> float:
         """Work units that one lane can do in the whole budget."""
@@ -195,7 +201,9 @@ class ProblemPlan:
         """The experiment that the cutter sends on, among those on a ladder of rungs."""
         left = max(clock.lane_work_left(lane) for lane in range(clock.lanes))
         standings = [
-            self._standing(experiments[number], work_left=left) for number in sorted(self._ladders - self._stuck)
+            self._standing(experiments[number], work_left=left)
+            for number in sorted(self._ladders - self._stuck)
+            if number >= len(experiments) - RECENT or len(experiments[number].results) > 1
         ]
         return self.cutter.promote(standings, work_left=left)
 
