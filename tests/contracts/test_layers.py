@@ -42,6 +42,11 @@ EXAMPLES: dict[str, list[tuple[dict[str, object], tuple[Form, ...]]]] = {
         ({"combine": "categories", "weights": [1, 0, 3]}, (NUMBERS, NUMBERS, NUMBERS)),
         ({"combine": "labels"}, (NUMBERS,)),
     ],
+    "experts": [
+        ({"experts": 4, "hidden": 6}, (WORDS,)),
+        ({"experts": 3, "hidden": 6, "top": 1, "shared": True, "dropout": 0.1}, (NUMBERS,)),
+        ({"experts": 2, "hidden": 4, "top": 2, "balance": 0}, (WORDS,)),
+    ],
     "flatten": [({}, (PICTURE,)), ({"side": 4}, (PICTURE,))],
     "join": [
         ({"how": how}, forms)

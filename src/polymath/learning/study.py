@@ -13,6 +13,7 @@ import numpy as np
 from ..model.combine import Member, merge, select
 from ..model.layers.scale import Scale
 from ..model.path import Gene, Path
+from ..model.spread import spread
 from ..predicting import HEAD, KIND, Summary, TaskRecord, forward
 from ..problem import Dataset
 from ..search import Experiment
@@ -167,6 +168,7 @@ class Study:
         self._published = time.monotonic()
         weights = {self.best.number: 1.0} if state == "learning" else self._choose()
         path = merge(list(self.members.values()), weights, self.dataset.problem.outputs)
+        path = spread(path, fetch=self.scratch.get_tensors, put=self.scratch.put_tensors)
         raw = self._combined(weights)
         calibration: dict[str, dict[str, Any]] = {}
         targets = self._targets(self._rows)

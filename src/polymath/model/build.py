@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -13,21 +13,29 @@ from torch import Tensor, nn
 
 from ..problem.form import Form, Tokens
 from ..spec import printable
+from .layers.stored import Fetch as Fetch
+from .layers.stored import Recent
+from .layers.stored import Weights as Weights
 from .path import INPUT, Gene, Path
 
-Weights: TypeAlias = Mapping[str, np.ndarray]
-"""Tensors of one gene by their names in its module."""
-Fetch: TypeAlias = Callable[[str], Weights]
-"""Address of stored weights -> the weights."""
 Value: TypeAlias = Tensor | Tokens
 """What flows along an edge of a path: the value of a form."""
 
 
-def build(path: Path, ports: Mapping[str, Form], *, fetch: Fetch | None = None, seed: int = 0) -> PathModule:
+def build(
+    path: Path,
+    ports: Mapping[str, Form],
+    *,
+    fetch: Fetch | None = None,
+    seed: int = 0,
+    on_demand: Fetch | None = None,
+) -> PathModule:
     """The module of a path on these ports, on the CPU.
 
     Genes without an address get fresh weights that depend on `seed` and the gene's name only: another gene in the path
-    changes nothing for this one. Raises ValueError if a gene does not fit its inputs or stored weights do not fit it.
+    changes nothing for this one. Layers with parts in the store fetch them when a batch asks for them, by `on_demand`;
+    None = by `fetch`, and what was used last is kept. Raises ValueError if a gene does not fit its inputs or stored
+    weights do not fit it.
     """
     forms = path.forms(ports)
     modules: list[nn.Module] = []
@@ -36,8 +44,11 @@ def build(path: Path, ports: Mapping[str, Form], *, fetch: Fetch | None = None, 
     same: dict[str, str] = {}
     identities = path.identities()
     fresh: set[str] = set()
+    on_demand = Recent(fetch) if on_demand is None and fetch is not None else on_demand
     for gene, inputs in path.walk(ports, forms):
         module = _module(gene, inputs, fetch=fetch, seed=seed)
+        if gene.layer.addresses and on_demand is not None:
+            module.fetch = on_demand
         sources = tuple(same.get(source, source) for source in gene.inputs)
         if (gene.weights is None and has_tensors(module)) or any(source in fresh for source in sources):
             fresh.add(gene.name)  # its identity does not tell its weights apart from another's

@@ -282,6 +282,7 @@ class _Loop:
         device = self._parameters[0].device
         self._autocast, scaled = autocast(recipe.precision, device)
         self._scaler = torch.amp.GradScaler(device.type, enabled=scaled)
+        self._asking = [module for module in training.module.modules() if hasattr(module, "extra_loss")]
         self._sum = torch.zeros((), device=device)
         self._counted = 0
         self._last_point = training.step
@@ -294,6 +295,9 @@ class _Loop:
         with self._autocast():
             predictions = training.module(batch.inputs)
         loss = loss_of(predictions, batch, outputs=self._outputs, smoothing=recipe.smoothing, mix=mix)
+        for module in self._asking:
+            if isinstance(module.extra_loss, Tensor):
+                loss = loss + module.extra_loss
         self._scaler.scale(loss).backward()
         if recipe.clip:
             self._scaler.unscale_(training.optimizer)

@@ -23,6 +23,7 @@ from .convolution_tokens import ConvolutionTokens
 from .depthwise_stage import DepthwiseStage
 from .embedding import Embedding
 from .ensemble import Ensemble
+from .experts import Experts
 from .flatten import Flatten
 from .join import Join
 from .linear import Linear
@@ -57,6 +58,7 @@ LAYERS: tuple[type[Layer], ...] = (
     DepthwiseStage,
     Embedding,
     Ensemble,
+    Experts,
     Flatten,
     Join,
     Linear,

@@ -37,6 +37,9 @@ class Layer(Spec):
 
         A module may have a method `prepare(*inputs)`: called once with a sample of training rows before any training
         (bin edges, whitening). What it computes lives in buffers, so it is stored with the weights.
+
+        A module may have an attribute `extra_loss`, a scalar tensor or None: what its last forward pass adds to the
+        loss of the problem while training.
         """
 
     def work(self, *inputs: Form) -> float:
