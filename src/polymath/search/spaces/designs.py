@@ -15,7 +15,7 @@ from ...problem import Dataset, Problem
 from ...spec import Spec
 from ...train.job import Context
 from ...train.recipe import Recipe
-from ..choices import Answer, Choose, Recorder, Sketch, Space, Trace, as_traced, draw, first
+from ..choices import Answer, Choose, Offer, Recorder, Sketch, Space, Trace, as_traced, draw, first
 from .images import mirrors_keep_meaning
 from .own import TUNED, Own, continued
 from .parents import Parent, features

@@ -71,7 +71,10 @@ def patches(choose: Choose) -> PatchesProbe:
 
 def prototypes(choose: Choose) -> PrototypesProbe:
     """Class means in a whitened space, of the features as they are or of a random projection."""
-    return PrototypesProbe(projected=choose("prototypes.projected", [0, 2000]))
+    return PrototypesProbe(
+        standardised=choose("prototypes.standardised", [False, True]),
+        projected=choose("prototypes.projected", [0, 2000]),
+    )
 
 
 SETTINGS: dict[str, Callable[[Choose], Probe]] = {
