@@ -169,6 +169,17 @@ class Folder:
         except OSError:  # a directory, or a file system without hard links
             disk.rename(self.path(address), kept)
 
+    def set_aside(self, address: str) -> None:
+        """Move an object to the quarantine."""
+        self._seen.pop(address, None)
+        try:
+            self._quarantine.mkdir(exist_ok=True)
+            disk.rename(self.path(address), self._quarantine / f"{address}.{secrets.token_hex(4)}")
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            raise from_os(error, f"Setting aside {address}") from error
+
     def read(self, address: str) -> bytearray:
         """The bytes of an object, checked. Raises MissingObject, CorruptObject, StoreError."""
         try:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Self
 from ..spec import sha256
 from . import disk, locks, place, records
 from .catalogue import Catalogue, Damaged, Lease
-from .errors import StoreError, corrupt, from_os, missing
+from .errors import MissingObject, StoreError, corrupt, from_os, missing
 from .objects import ADDRESS, Folder, Sync, checked
 from .records import HEAD, TOMBSTONE, Draft, Record
 
@@ -346,28 +346,27 @@ class Store:
         made = [records.make(draft, written=written + index, fence=fence) for index, draft in enumerate(drafts, 1)]
         made = [self._known(record) or record for record in made]
         fresh = {record.address: record for record in made if self.catalogue.text(record.address) is None}
-        sizes = self._sizes(fresh.values())
+        self._sizes(fresh.values())
         if not fresh:
             return [record.address for record in made]
         if fence and not all(map(self._current, fresh.values())):
             return None
         self.record_files.put_all({address: [record.text.encode()] for address, record in fresh.items()})
         with self.catalogue.transaction():
-            try:
-                for address in fresh:  # another process may have taken back the same record
-                    if self.record_files.size(address) is None:
-                        raise missing(address)
-                sizes = self._sizes(fresh.values())
-            except StoreError:
+            # Raised only after the commit: a roll-back would bring back rows that another process gave these records.
+            gone = self._gone(fresh)
+            late = bool(fence) and gone is None and not all(map(self._current, fresh.values()))
+            if gone is not None or late:
                 self._discard(fresh)
-                raise
-            if fence and not all(map(self._current, fresh.values())):
-                self._discard(fresh)
-                return None
-            for record in fresh.values():
-                self.catalogue.insert(record, sizes=own_sizes(record, sizes))
-                for lease in self.catalogue.leases(record.id) if fence else ():
-                    self.catalogue.put_lease(replace(lease, held=False))
+            else:
+                for record in fresh.values():
+                    self.catalogue.insert(record, sizes=own_sizes(record, self._sizes([record])))
+                    for lease in self.catalogue.leases(record.id) if fence else ():
+                        self.catalogue.put_lease(replace(lease, held=False))
+        if gone is not None:
+            raise gone
+        if late:
+            return None
         return [record.address for record in made]
 
     def _known(self, record: Record) -> Record | None:
@@ -377,6 +376,17 @@ class Store:
             return None
         old = self.entry(found)
         return old if old.fence == record.fence and old.same_content(record) else None
+
+    def _gone(self, fresh: Mapping[str, Record]) -> StoreError | None:
+        """What keeps these records from counting: one was taken back by another process, or what it needs is gone."""
+        try:
+            for address in fresh:
+                if self.record_files.size(address) is None:
+                    raise missing(address)
+            self._sizes(fresh.values())
+        except StoreError as error:
+            return error
+        return None
 
     def _sizes(self, made: Iterable[Record]) -> dict[str, int]:
         """The size of every object that these records need. Raises MissingObject."""
@@ -440,10 +450,22 @@ class Store:
 
     def _adopt(self) -> None:
         """Give rows to the records of processes that died between writing the file and the row."""
-        found = list(self.records_on_disk(known=self.catalogue.addresses()))
-        if found:
+        if next(self.records_on_disk(known=self.catalogue.addresses()), None) is not None:
             with self.catalogue.transaction():
-                self.catalogue.adopt(found)
+                self._take_in()
+
+    def _take_in(self) -> None:
+        """Rows for all records without one. One that needs what is not there goes to the quarantine: it was never
+        finished, for its writer died or is about to be told that somebody collected what it names.
+        """
+        sound = []
+        found = self.records_on_disk(known=self.catalogue.addresses())
+        for record, _ in sorted(found, key=lambda one: (one[0].written, one[0].address)):
+            try:
+                sound.append((record, own_sizes(record, self._sizes([record]))))
+            except MissingObject:
+                self.record_files.set_aside(record.address)
+        self.catalogue.adopt(sound)
 
     def aside(self) -> Path:
         """A fresh name among the temporary files; what is there when its process has died goes at the next open."""
@@ -452,7 +474,7 @@ class Store:
     def take_in_all(self) -> None:
         """Give names and rows to all records that the disk holds, the dead's too. Within a transaction."""
         self._rescue()
-        self.catalogue.adopt(self.records_on_disk(known=self.catalogue.addresses()))
+        self._take_in()
 
     def rebuild_catalogue(self, *, only_if_damaged: bool = False) -> None:
         """Build the catalogue again from the record files and put it in the place of the old one."""
