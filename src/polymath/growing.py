@@ -6,6 +6,7 @@ import json
 import struct
 from typing import TYPE_CHECKING
 
+from .importing import Imported, imports
 from .model.union import Share, Stored, Union
 from .predicting import HEAD, TaskRecord
 from .problem import Problem
@@ -26,7 +27,8 @@ def union(store: Store) -> Union:
         if address in records:
             found[str(body["name"])] = TaskRecord.model_validate(body)
     ordered = [found[name] for name in sorted(found, key=lambda name: begun[name])]
-    return Union([_stored(record) for record in ordered], count=lambda address: num_values(store, address))
+    wild = [_brought(one) for one in imports(store)]
+    return Union([*wild, *map(_stored, ordered)], count=lambda address: num_values(store, address))
 
 
 def _stored(record: TaskRecord) -> Stored:
@@ -37,6 +39,10 @@ def _stored(record: TaskRecord) -> Stored:
         built_on=record.built_on,
         note=_note(record),
     )
+
+
+def _brought(one: Imported) -> Stored:
+    return Stored(name=one.head, path=one.path, ports=one.ports, imported=True, note=one.source)
 
 
 def _note(record: TaskRecord) -> str:

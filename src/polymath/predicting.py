@@ -71,7 +71,9 @@ class TaskRecord(Spec):
     private: bool = False
     """Other tasks may not build upon it."""
     built_on: tuple[str, ...] = ()
-    """Tasks whose genes are part of its path, as they are or trained on."""
+    """Tasks whose genes are part of its path, as they are or trained on; imports as `imported/NAME`."""
+    imported: tuple[str, ...] = ()
+    """Knowledge from outside that it holds, or that what it builds on holds."""
     evidence: str | None = None
     """Address of answers beside the truth for the test rows (validation rows where there is no test): `row` [N] indices
     into the dataset, `output/NAME` raw [N, W], `target/NAME`. No inputs. None while learning."""

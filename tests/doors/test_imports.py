@@ -27,9 +27,10 @@ DOORS: dict[str, set[str]] = {
     "explain": {"spec", "problem", "model", "store"},
     # These compose the rooms above; the first two stay light, for they run where nothing is trained.
     "predicting": {"spec", "problem", "model", "store", "engine"},
-    "growing": {"spec", "problem", "model", "store", "predicting"},  # the union of all paths
+    "importing": {"spec", "problem", "model", "store"},  # knowledge from outside
+    "growing": {"spec", "problem", "model", "store", "predicting", "importing"},  # the union of all paths
     "evaluating": {"spec", "problem", "model", "store", "engine", "predicting"},
-    "learning": {*WHAT_IS_LEARNED_WITH, "predicting", "evaluating"},
+    "learning": {*WHAT_IS_LEARNED_WITH, "predicting", "evaluating", "importing"},
     "experiments": {"spec", "store", "engine", "search", "train", "predicting"},  # looks into the ledger
     "keeping": {"spec", "store", "search", "predicting"},  # forget, merge and copy of tasks
     # These are what a user touches: the classes, scikit-learn's form of them, the names, the command line.
@@ -52,6 +53,7 @@ DOORS: dict[str, set[str]] = {
     "app": {
         "spec",
         "problem",
+        "importing",
         "search",
         "polymath",
         "knowledge",

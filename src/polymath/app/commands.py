@@ -40,7 +40,7 @@ def learn(
     described = Problem.load(problem) if problem is not None else None
     try:
         wish = Wishes(
-            name=_task_name(name),
+            name=task_name(name),
             targets=target,
             types=_pairs(types),
             split=_split(split, test_fraction),
@@ -176,12 +176,14 @@ def _line(task: Task) -> dict[str, Any]:
     new = task.record.summary.parameters_new
     reused = {
         "built_on": list(task.record.built_on),
+        "imported": list(task.record.imported),
         "parameters_shared": None if new is None else task.record.summary.parameters - new,
     }
     return {"task": task.name, "state": task.record.state, **summary, **reused, "digest": digest}
 
 
-def _task_name(name: str | None) -> str:
+def task_name(name: str | None) -> str:
+    """A name that somebody gave, if it can be one; '' for none."""
     if name is None:
         return ""
     if not name or len(name) > 100 or not all(c.isalnum() or c in "-_." for c in name) or name.startswith("."):

@@ -73,7 +73,7 @@ def _errors(as_json: bool) -> Iterator[None]:
 def _command(function: Callable[..., None]) -> Callable[..., None]:
     """Registers a command whose errors become one line."""
 
-    @app.command()
+    @app.command(function.__name__.rstrip("_"))
     @wraps(function)
     def command(*args: Any, **kwargs: Any) -> None:
         with _errors(bool(kwargs.get("json"))):
@@ -268,6 +268,24 @@ def report(
 
     commands.own(layer)
     commands.report(task, out=out, store=store, as_json=json)
+
+
+@_command
+def import_(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of what is imported.")],
+    tensors: Annotated[Path, typer.Argument(metavar="FILE.safetensors", help="Its tensors.")],
+    layers: Annotated[
+        Path, typer.Option("--layers", help="JSON file: ports, path, and which tensor goes to which layer.")
+    ],
+    layer: Layers = None,
+    store: Store = KNOWLEDGE,
+    json: Json = False,
+) -> None:
+    """Take in pretrained layers, frozen, for later tasks to build upon."""
+    from . import commands, whole
+
+    commands.own(layer)
+    whole.take_in(name, tensors, layers, store=store, as_json=json)
 
 
 @_command

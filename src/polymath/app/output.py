@@ -92,8 +92,9 @@ def reused(task: Task) -> str:
     if not record.built_on or new is None:
         return "  built upon no stored task: all its parameters are new"
     shared = record.summary.parameters - new
+    wild = f"; knowledge from outside: {', '.join(record.imported)}" if record.imported else ""
     saved = f"{shared:,} parameters reused as they are" if shared else "no layer kept as it was"
-    return f"  built upon {', '.join(record.built_on)}: {saved}, {new:,} new"
+    return f"  built upon {', '.join(record.built_on)}: {saved}, {new:,} new{wild}"
 
 
 def _unused(one: Mapping[str, Any]) -> str:

@@ -30,6 +30,24 @@ def draw(out: Path | None, *, knowledge: Polymath, as_json: bool) -> None:
         terminal.print_json(plain({**map_data(union), **({"out": str(target)} if target else {})}))
 
 
+def take_in(name: str, tensors: Path, layers: Path, *, store: Path, as_json: bool) -> None:
+    """Import, and say what was taken in and what not."""
+    from ..importing import take_in
+    from ..knowledge import Polymath
+    from .commands import task_name
+
+    knowledge = Polymath(store)
+    found = take_in(knowledge.store, task_name(name), tensors=tensors, layers=layers)
+    knowledge.close()
+    if as_json:
+        terminal.print_json(plain(found.model_dump(mode="json")))
+        return
+    terminal.say(f"{found.head}: {len(found.path['genes']):,} genes, {found.parameters:,} parameters, frozen")
+    if found.unused:
+        terminal.say(f"not used: {len(found.unused):,} tensors, first {found.unused[0]}")
+    terminal.say("Later tasks may build upon it; their results name it.")
+
+
 def as_dict(share: Share) -> dict[str, Any]:
     """A share as plain data."""
     return {

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
+from ..importing import HEAD as IMPORTED
+from ..importing import imports
 from ..model.path import Path
 from ..model.prefix import END, grafted, matching, prefixes
 from ..predicting import HEAD, TaskRecord, load_record
 from ..problem import Problem
+from ..problem.form import Form
 from ..search.spaces.parents import Parent
 from ..store import Store
 
@@ -22,17 +26,15 @@ def parents(store: Store, problem: Problem, *, but: str, most: int = MOST) -> tu
     Tasks that are private are left out. Of equal prefixes (tasks that share them) the first counts.
     """
     found: dict[str, Parent] = {}
-    for record in _records(store, but=but):
-        own = Problem.model_validate(record.problem)
-        path = Path.model_validate(record.path)
-        for part in prefixes(path, own.ports):
-            ports = matching(part, own.ports, problem.ports)
+    for lender in _lenders(store, but=but):
+        for part in lender.parts:
+            ports = matching(part, lender.ports, problem.ports)
             if ports is None:
                 continue
-            placed = grafted(part, ports=ports, name=record.name)
+            placed = grafted(part, ports=ports, name=lender.name)
             end = placed.outputs[END]
             width = placed.forms(problem.ports)[end].width
-            parent = Parent(task=record.name, path=placed, width=width, promise=_promise(record, own, problem))
+            parent = Parent(task=lender.name, path=placed, width=width, promise=_promise(lender, problem))
             found.setdefault(placed.identities()[end], parent)
     return tuple(sorted(found.values(), key=lambda parent: (-parent.promise, parent.name))[:most])
 
@@ -52,8 +54,39 @@ def _records(store: Store, *, but: str) -> Iterator[TaskRecord]:
             yield record
 
 
-def _promise(record: TaskRecord, own: Problem, problem: Problem) -> float:
+@dataclass(frozen=True)
+class _Lender:
+    """A task, or knowledge from outside, that may be built upon."""
+
+    name: str
+    ports: Mapping[str, Form]
+    parts: Sequence[Path]
+    """Its prefixes, each to `END`."""
+    rows: int
+    classes: int
+
+
+def _lenders(store: Store, *, but: str) -> Iterator[_Lender]:
+    for record in _records(store, but=but):
+        own = Problem.model_validate(record.problem)
+        parts = prefixes(Path.model_validate(record.path), own.ports)
+        classes = sum(output.head_width for output in own.outputs)
+        yield _Lender(record.name, own.ports, parts, record.summary.rows_used, classes)
+    for one in imports(store):
+        path = Path.model_validate(one.path)
+        part = path.replace(outputs=dict.fromkeys([END], next(iter(path.outputs.values()))))
+        yield _Lender(one.head, one.ports, [part], one.rows, one.classes)
+
+
+def imported(store: Store, built_on: Iterable[str]) -> tuple[str, ...]:
+    """Knowledge from outside that these lenders are, or themselves were built upon."""
+    found: set[str] = set()
+    for name in built_on:
+        found.update([name] if name.startswith(IMPORTED) else load_record(store, name).imported)
+    return tuple(sorted(found))
+
+
+def _promise(lender: _Lender, problem: Problem) -> float:
     """Before anything was tried: many rows and many classes make good features, and alike forms make likely ones."""
-    alike = sum(form in own.ports.values() for form in problem.ports.values()) / max(len(problem.ports), 1)
-    classes = sum(output.head_width for output in own.outputs)
-    return math.log10(1 + record.summary.rows_used) + math.log10(1 + classes) + alike
+    alike = sum(form in lender.ports.values() for form in problem.ports.values()) / max(len(problem.ports), 1)
+    return math.log10(1 + lender.rows) + math.log10(1 + lender.classes) + alike

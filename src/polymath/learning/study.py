@@ -20,6 +20,7 @@ from ..search import Experiment
 from ..search.spaces.parents import Parent
 from ..spec import canonical, plain, sha256
 from ..store import Store
+from .parents import imported
 
 PUBLISH_EVERY_SECONDS = 4.0
 """Between two publications while learning; the first one is immediate."""
@@ -279,7 +280,8 @@ class Study:
             origin=self.provenance.origin,
             unused=self.provenance.unused,
             private=self.provenance.private,
-            built_on=self._built_on(path, weights),
+            built_on=(built_on := self._built_on(path, weights)),
+            imported=imported(self.store, built_on),
             evidence=evidence,
         )
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from ..problem.form import Form, Tokens
 from ..spec import printable
 from .layers.stored import Fetch as Fetch
-from .layers.stored import Recent
+from .layers.stored import Fetching, Recent
 from .layers.stored import Weights as Weights
 from .path import INPUT, Gene, Path
 
@@ -47,7 +47,7 @@ def build(
     on_demand = Recent(fetch) if on_demand is None and fetch is not None else on_demand
     for gene, inputs in path.walk(ports, forms):
         module = _module(gene, inputs, fetch=fetch, seed=seed)
-        if gene.layer.addresses and on_demand is not None:
+        if isinstance(module, Fetching) and on_demand is not None:
             module.fetch = on_demand
         sources = tuple(same.get(source, source) for source in gene.inputs)
         if (gene.weights is None and has_tensors(module)) or any(source in fresh for source in sources):

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from ...problem.form import Form, Tokens
 from ._pieces import masked
 from .base import Activation, Dropout, Layer, activation
-from .stored import Fetch, no_store
+from .stored import Fetching
 
 
 class Experts(Layer):
@@ -67,7 +67,7 @@ class Experts(Layer):
         return float(each * (given.size[0] if given.kind == "tokens" else 1))
 
 
-class _Experts(nn.Module):
+class _Experts(Fetching):
     extra_loss: Tensor | None = None
     """While training: what the last forward pass adds to the loss, so that all experts are used."""
 
@@ -83,7 +83,6 @@ class _Experts(nn.Module):
         self.dropout = Dropout(layer.dropout)
         self.common = _net(width, layer) if layer.shared else None
         self.stored = layer.stored
-        self.fetch: Fetch = no_store
         if not self.stored:
             up, down = width**-0.5, layer.hidden**-0.5
             self.up_EHD = nn.Parameter(torch.empty(layer.experts, layer.hidden, width).uniform_(-up, up))

@@ -1,6 +1,6 @@
 """Parts of a layer that are objects of the store: fetched when a batch needs them, and only so many kept.
 
-So a path can be larger than memory. A module with such parts has an attribute `fetch`, which `build` sets.
+So a path can be larger than memory.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import TypeAlias
 
 import numpy as np
+from torch import nn
 
 Weights: TypeAlias = Mapping[str, np.ndarray]
 """Tensors by their names."""
@@ -22,6 +23,14 @@ MOST_BYTES = 1 << 29
 def no_store(address: str) -> Weights:
     """The fetch of a module that was built without a store."""
     raise ValueError(f"weights {address} are in a store, and there is no store to fetch them from")
+
+
+class Fetching(nn.Module):
+    """A module with such parts; `model.build` gives it the `fetch` of its store."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fetch: Fetch = no_store
 
 
 class Recent:

@@ -1,0 +1,162 @@
+"""Knowledge from outside: tensors of a described architecture become frozen genes that tasks may build upon.
+
+An import is no task: it answers nothing. Its record says where it comes from, and whoever builds upon it says so.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Mapping
+from pathlib import Path as File
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from pydantic import Field
+
+from .model.path import Path
+from .problem.form import Form
+from .spec import BadInput, Spec, loads, sha256
+from .store.tensors import decode
+
+if TYPE_CHECKING:
+    from .store import Store
+
+KIND = "imported"
+HEAD = "imported/"
+"""Names of imports begin with it, wherever tasks are named too."""
+
+
+class Described(Spec):
+    """What `polymath import --layers FILE.json` holds: an architecture, and which tensor goes where."""
+
+    ports: dict[str, Form]
+    """What it reads: port -> form. A task's input fits if it has the same kind and width."""
+    path: Path
+    """Its genes, and one output: the vector to build upon."""
+    tensors: dict[str, dict[str, str]] = Field(default_factory=dict)
+    """Gene -> tensor of its layer -> name in the file; where nothing is said, GENE.TENSOR."""
+    rows: int = Field(default=0, ge=0)
+    """Examples that it was trained on, as far as is known."""
+    classes: int = Field(default=0, ge=0)
+    source: str = ""
+    licence: str = ""
+
+
+class Imported(Spec):
+    """An import as it stands in the store. Immutable; importing again under a name writes a new record."""
+
+    name: str
+    ports: dict[str, Form]
+    path: dict[str, Any]
+    """The Path with the addresses of its weights, all genes frozen."""
+    parameters: int
+    rows: int
+    classes: int
+    source: str
+    licence: str
+    file_digest: str
+    """SHA-256 of the file of tensors."""
+    unused: tuple[str, ...] = ()
+    """Tensors of the file that no gene took."""
+
+    @property
+    def head(self) -> str:
+        return HEAD + self.name
+
+
+def take_in(store: Store, name: str, *, tensors: File, layers: File) -> Imported:
+    """Reads a file of tensors and its description into the store. Nothing in them is executed.
+
+    Raises BadInput naming the file, the gene and the tensor that does not fit.
+    """
+    described = _described(layers)
+    data = _bytes(tensors)
+    try:
+        found = decode(data)
+    except ValueError as error:
+        raise BadInput(
+            f"is no file of tensors: {error}", file=tensors, remedy="Give a .safetensors file of plain types."
+        ) from error
+    path, used = _filled(store, described, found, tensors)
+    imported = Imported(
+        name=name,
+        ports=described.ports,
+        path=path.model_dump(mode="json"),
+        parameters=sum(sum(t.size for t in store.get_tensors(a).values()) for a in path.addresses),
+        rows=described.rows,
+        classes=described.classes,
+        source=described.source,
+        licence=described.licence,
+        file_digest=sha256(data),
+        unused=tuple(sorted(set(found) - used)),
+    )
+    address = store.add_record(KIND, imported.model_dump(mode="json"), refs=sorted(path.addresses))
+    store.set_head(imported.head, address)
+    return imported
+
+
+def imports(store: Store) -> Iterator[Imported]:
+    """All imports of a store, by name."""
+    for address in store.heads(HEAD).values():
+        yield Imported.model_validate(store.record(address))
+
+
+def _described(file: File) -> Described:
+    try:
+        described = Described.model_validate(loads(_bytes(file).decode()))
+        forms = described.path.forms(described.ports)
+    except ValueError as error:
+        errors: list[dict[str, Any]] = getattr(error, "errors", lambda **_: [])(include_url=False)
+        where = " > ".join(str(part) for part in errors[0]["loc"]) if errors else ""
+        what = str(errors[0]["msg"] if errors else error).removeprefix("Value error, ")
+        raise BadInput(
+            f"{where}: {what}" if where else what, file=file, remedy="See docs/commands.md, polymath import."
+        ) from error
+    if len(described.path.outputs) != 1 or forms[next(iter(described.path.outputs.values()))].kind != "vector":
+        raise BadInput(
+            "must have one output, a vector", file=file, remedy="End with a pooling, and name it under outputs."
+        )
+    return described
+
+
+def _filled(store: Store, described: Described, found: Mapping[str, np.ndarray], file: File) -> tuple[Path, set[str]]:
+    """The path with stored weights in every gene that has any, all frozen, and the names of tensors that were used."""
+    from .model.build import build, get_weights, load_weights
+
+    module = build(described.path, described.ports)
+    genes, used = [], set[str]()
+    for gene in described.path.genes:
+        mine = module.module(gene.name)
+        names = {
+            tensor: described.tensors.get(gene.name, {}).get(tensor, f"{gene.name}.{tensor}")
+            for tensor in mine.state_dict()
+        }
+        for tensor, name in list(names.items()):
+            if name not in found:
+                if tensor.endswith("num_batches_tracked"):  # counts steps of training; many files leave it out
+                    del names[tensor]
+                    continue
+                near = difflib.get_close_matches(name, list(found), 3, 0.3)
+                raise BadInput(
+                    f"has no tensor for {tensor!r} of gene {gene.name!r}",
+                    file=file,
+                    value=name,
+                    remedy=f"Name it under tensors; near names: {', '.join(near) or 'none'}.",
+                )
+        weights = {tensor: found[name] for tensor, name in names.items()}
+        own = get_weights(mine)
+        try:
+            load_weights(mine, own | weights, name=gene.name)
+        except ValueError as error:
+            raise BadInput(str(error), file=file, remedy="Mend the description, or map other tensors.") from error
+        used |= set(names.values())
+        address = store.put_tensors(get_weights(mine)) if own else None
+        genes.append(gene.replace(weights=address, frozen=True))
+    return described.path.replace(genes=tuple(genes)), used
+
+
+def _bytes(file: File) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise BadInput(f"cannot be read: {error.strerror}", file=file, remedy="Give the path of a file.") from error

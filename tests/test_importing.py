@@ -1,0 +1,113 @@
+"""Knowledge from outside: taken in frozen, built upon by tasks, and named by all that use it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from safetensors.numpy import save_file
+
+from polymath.growing import union
+from polymath.importing import imports, take_in
+from polymath.learning.parents import imported, parents
+from polymath.model.build import build
+from polymath.model.path import Path as Genes
+from polymath.problem import Category, Image, Problem
+from polymath.problem.form import pixels
+from polymath.spec import BadInput
+from polymath.store import Store
+
+NAMES = pa.chunked_array([pa.array(["a", "b", "a", "b"])])
+LAYERS = {
+    "ports": {"picture": {"kind": "map", "width": 3, "size": [16, 16]}},
+    "path": {
+        "genes": [
+            {"name": "stem", "layer": {"kind": "convolution", "width": 8, "step": 2}, "inputs": ["in:picture"]},
+            {"name": "pool", "layer": {"kind": "pool_map", "how": "mean"}, "inputs": ["stem"]},
+        ],
+        "outputs": {"features": "pool"},
+    },
+    "rows": 1_281_167,
+    "classes": 1000,
+    "source": "somewhere",
+}
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> tuple[Path, Path]:
+    """Tensors and their description."""
+    module = build(Genes.model_validate(LAYERS["path"]), {"picture": pixels(3, 16, 16)}, seed=5)
+    own = module.weights("stem")
+    assert own is not None
+    tensors = {f"net.{name}" if i else f"stem.{name}": array for i, (name, array) in enumerate(sorted(own.items()))}
+    mapped = {name: f"net.{name}" for i, name in enumerate(sorted(own)) if i}
+    save_file({**tensors, "classifier.weight": np.zeros((2, 8), np.float32)}, tmp_path / "net.safetensors")
+    (tmp_path / "net.json").write_text(json.dumps({**LAYERS, "tensors": {"stem": mapped}}))
+    return tmp_path / "net.safetensors", tmp_path / "net.json"
+
+
+def test_what_was_imported_can_be_built_upon(files: tuple[Path, Path], tmp_path: Path) -> None:
+    with Store.open(tmp_path / "store") as store:
+        found = take_in(store, "net", tensors=files[0], layers=files[1])
+        assert found.unused == ("classifier.weight",)
+        assert [one.name for one in imports(store)] == ["net"]
+        image = Image(name="photo")
+        values = image.random_values(6, np.random.default_rng(0))
+        problem = Problem(
+            name="birds",
+            inputs=(image.measure(values, as_output=False),),
+            outputs=(Category(name="kind").measure(NAMES, as_output=True),),
+        )
+        (parent,) = parents(store, problem, but="birds")
+        assert parent.task == "imported/net"
+        assert parent.width == 8
+        assert all(gene.frozen for gene in parent.path.genes)
+        assert parent.path.ports == ("photo",)
+        assert parent.promise > 9
+        same = build(Genes.model_validate(found.path), {"picture": pixels(3, 16, 16)}, fetch=store.get_tensors)
+        fresh = build(Genes.model_validate(LAYERS["path"]), {"picture": pixels(3, 16, 16)}, seed=5)
+        ours, theirs = same.weights("stem"), fresh.weights("stem")
+        assert ours is not None
+        assert theirs is not None
+        assert all(np.array_equal(ours[name], theirs[name]) for name in theirs)
+        assert imported(store, ("imported/net",)) == ("imported/net",)
+        whole = union(store)
+        assert whole.stored["imported/net"].imported
+        assert whole.share("imported/net").parameters == found.parameters
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"tensors": {}}, "has no tensor for"),
+        ({"path": {**LAYERS["path"], "outputs": {"features": "stem"}}}, "one output, a vector"),  # type: ignore[dict-item]
+        ({"ports": {"other": LAYERS["ports"]["picture"]}}, "reads port 'picture'"),  # type: ignore[index]
+        ({"unknown": 1}, "unknown"),
+    ],
+)
+def test_a_description_that_does_not_fit(files: tuple[Path, Path], tmp_path: Path, change, words) -> None:
+    described = json.loads(files[1].read_text())
+    files[1].write_text(json.dumps({**described, **change}))
+    with Store.open(tmp_path / "store") as store, pytest.raises(BadInput, match=words):
+        take_in(store, "net", tensors=files[0], layers=files[1])
+
+
+def test_tensors_that_do_not_fit(files: tuple[Path, Path], tmp_path: Path) -> None:
+    with Store.open(tmp_path / "store") as store:
+        from safetensors.numpy import load_file
+
+        good = load_file(files[0])
+        name = next(name for name, array in good.items() if name.startswith("net.") and array.ndim)
+        save_file({**good, name: good[name][:1]}, files[0])
+        with pytest.raises(BadInput, match="has shape"):
+            take_in(store, "net", tensors=files[0], layers=files[1])
+        save_file({**good, name: np.full_like(good[name], np.nan)}, files[0])
+        with pytest.raises(BadInput, match="NaN"):
+            take_in(store, "net", tensors=files[0], layers=files[1])
+        files[0].write_bytes(b"no tensors")
+        with pytest.raises(BadInput, match="is no file of tensors"):
+            take_in(store, "net", tensors=files[0], layers=files[1])
+        assert not store.heads("imported/")
