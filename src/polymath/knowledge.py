@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .predicting import HEAD, Predictor, TaskRecord, bring, load_record
+from .predicting import HEAD, Predictor, TaskRecord, bring, load_record, load_version, rollback, versions
 from .spec import Json, num_bytes, seconds
 from .store import Copied, Merged, Store, StoreError, rebuild, verify
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from .experiments import Replayed, State
     from .growing import Union
     from .keeping import Gone
-    from .learning import Listener
+    from .learning import Listener, Refreshed
     from .problem import Problem
 
 __all__ = ["Polymath", "StoreError", "Task", "num_bytes", "rebuild", "seconds", "verify"]
@@ -65,9 +65,15 @@ class Polymath:
         record = learn(data, store=self.store, wishes=wish, listener=listener or Silent(), problem=problem)
         return Task(self.store, record)
 
-    def task(self, name: str) -> Task:
-        """A learned task by name. Raises BadInput if there is none."""
+    def task(self, name: str, *, version: int | None = None) -> Task:
+        """A learned task by name, or an earlier version of it. Raises BadInput if there is none."""
+        if version is not None:
+            return Task(self.store, load_version(self.store, name, version))
         return Task(self.store, load_record(self.store, name))
+
+    def rollback(self, name: str, *, to: int | None = None) -> int:
+        """Puts an earlier version of a task in force (None: the one before) and returns its number. Raises BadInput."""
+        return rollback(self.store, name, to)
 
     def tasks(self) -> list[Task]:
         """All tasks, by name."""
@@ -147,6 +153,47 @@ class Task:
         from .evaluating import evaluate
 
         return evaluate(self.predictor, data)
+
+    def refresh(
+        self, data: Any, *, budget: str | float | None = None, listener: Listener | None = None, **wishes: Any
+    ) -> Refreshed:
+        """Learns this task further from new rows; says what became of it. This task is then the version in force.
+
+        Published only if better, and not worse by more than noise on the old rows or on the new ones. Wishes: see
+        `polymath.learning.Wishes`; those about the problem do not count, the task has its own. Raises BadInput.
+        """
+        from .learning import Silent, Wishes, refresh
+
+        memory = wishes.pop("memory", None)
+        wish = Wishes(
+            name=self.name,
+            budget_seconds=None if budget is None else seconds(budget),
+            memory_bytes=None if memory is None else num_bytes(memory),
+            **wishes,
+        )
+        self.record, found = refresh(data, store=self.store, wishes=wish, listener=listener or Silent())
+        self._predictor = None
+        return found
+
+    def versions(self) -> list[dict[str, Json]]:
+        """All versions learned to an end, the oldest first: number, source, rows, scores, which one is in force."""
+        current, found = self.store.head(HEAD + self.name), []
+        for number, address in versions(self.store, self.name).items():
+            record = TaskRecord.model_validate(self.store.record(address))
+            summary = record.summary
+            source: Json = record.origin.get("source")
+            found.append(
+                {
+                    "version": number,
+                    "in_force": address == current,
+                    "source": source,
+                    "rows": summary.rows_used,
+                    "validation": summary.validation,
+                    "test": summary.test,
+                    "digest": summary.result_digest,
+                }
+            )
+        return found
 
     def leaderboard(self) -> list[dict[str, Json]]:
         """Every experiment, best first: what it was, its validation score, work, seconds, and why it failed if so."""

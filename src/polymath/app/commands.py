@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..knowledge import Polymath, Task, num_bytes, seconds
 from ..knowledge import rebuild as rebuild_
@@ -13,6 +13,9 @@ from ..knowledge import verify as verify_
 from ..predicting import bring
 from ..spec import BadInput, plain
 from . import output, terminal, whole
+
+if TYPE_CHECKING:
+    from ..learning import Wishes
 
 
 def learn(
@@ -38,8 +41,8 @@ def learn(
     from .progress import Progress
 
     described = Problem.load(problem) if problem is not None else None
-    try:
-        wish = Wishes(
+    wish = wished(
+        lambda: Wishes(
             name=task_name(name),
             targets=target,
             types=_pairs(types),
@@ -49,8 +52,7 @@ def learn(
             begin=begin,
             **wishes,
         )
-    except ValueError as error:
-        raise _wrong_option(error) from error
+    )
     knowledge = Polymath(store)
     with Progress(wish) as progress:
         record = learn_(data, store=knowledge.store, wishes=wish, listener=progress, problem=described)
@@ -60,6 +62,14 @@ def learn(
     else:
         output.learned(task, store=store)
     knowledge.close()
+
+
+def wished(make: Callable[[], Wishes]) -> Wishes:
+    """The wishes that `make` makes; a wrong option becomes one line."""
+    try:
+        return make()
+    except ValueError as error:
+        raise _wrong_option(error) from error
 
 
 def own(layers: list[str] | None) -> tuple[str, ...]:
@@ -117,9 +127,11 @@ def show(task: str, *, store: Path, as_json: bool) -> None:
     union = knowledge.union()
     share = union.share(found.name)
     if as_json:
-        terminal.print_json(plain({**found.record.model_dump(mode="json"), "share": whole.as_dict(share)}))
+        more = {"share": whole.as_dict(share), "versions": found.versions()}
+        terminal.print_json(plain({**found.record.model_dump(mode="json"), **more}))
     else:
         output.show(found)
+        output.versions(found)
         whole.show(share, union)
 
 

@@ -152,6 +152,56 @@ def learn(
 
 
 @_command
+def refresh(
+    task: Name,
+    data: Data,
+    budget: Annotated[str | None, typer.Option("--budget", "-b", help="Time for everything: 60s, 10m, 2h.")] = None,
+    work: Annotated[float | None, typer.Option("--work", help="Work units instead of time.")] = None,
+    seed: Annotated[int, typer.Option(help="Same seed and work: same result.")] = 0,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    engine: Annotated[str, typer.Option(help="processes, or inline: everything in this process.")] = "processes",
+    lanes: Annotated[int | None, typer.Option(help="Experiments side by side (default: one per core).")] = None,
+    layer: Layers = None,
+    memory: Annotated[str | None, typer.Option("--memory", help="Memory to stay below, for example 4GB.")] = None,
+    store: Store = KNOWLEDGE,
+    json: Json = False,
+) -> None:
+    """Learn a task further from the new rows of DATA. Exit code 0, published or not: the output says which."""
+    from . import commands, refreshing
+
+    refreshing.refresh(
+        task,
+        data,
+        begin=BEGIN,
+        budget=budget,
+        memory=memory,
+        store=store,
+        as_json=json,
+        work=work,
+        seed=seed,
+        device=device,
+        engine=engine,
+        lanes=lanes,
+        layers=commands.own(layer),
+    )
+
+
+@_command
+def rollback(
+    task: Name,
+    to: Annotated[
+        int | None, typer.Option("--to", min=1, help="Number of the version (default: the one before).")
+    ] = None,
+    store: Store = KNOWLEDGE,
+    json: Json = False,
+) -> None:
+    """Put an earlier version of a task in force; `show` lists them."""
+    from . import refreshing
+
+    refreshing.rollback(task, to=to, store=store, as_json=json)
+
+
+@_command
 def predict(
     task: Name,
     data: Data,

@@ -143,6 +143,18 @@ def show(task: Task) -> None:
     )
 
 
+def versions(task: Task) -> None:
+    """All versions of a task, where there are several."""
+    rows = []
+    for one in task.versions():
+        scores = (number(None if one[part] is None else float(str(one[part]))) for part in ("validation", "test"))
+        place = f"{one['version']}" + (" (in force)" if one["in_force"] else "")
+        rows.append([place, str(one["source"]), str(one["rows"]), *scores])
+    if len(rows) > 1:
+        columns = ["version", "learned from", "rows", f"validation {task.record.summary.metric}", "test"]
+        terminal.table("versions", columns, rows)
+
+
 def predictions(answers: Sequence[Mapping[str, Any]]) -> None:
     """Answers as tab-separated lines with a header."""
     names = list(dict.fromkeys(name for answer in answers for name in answer if name != "error"))

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -35,6 +36,7 @@ from ..train import Context, Facts
 from ..train.rung import Runner
 from . import memory
 from . import parents as built_upon
+from .renewal import Known, Renewal
 from .study import Provenance, Study
 
 SPACE_VERSION = 2
@@ -74,6 +76,10 @@ class Wishes(Spec):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     engine: Literal["processes", "inline"] = "processes"
     lanes: int | None = Field(default=None, ge=1, le=256)
+    threads: int = Field(default=1, ge=1, le=256)
+    """Of each lane."""
+    members: int | None = Field(default=None, ge=1)
+    """Experiments in the final path at most; None = as many as help."""
     memory_bytes: int | None = Field(default=None, gt=0)
     generator: str = "random"
     cutter: str = "halving"
@@ -115,10 +121,10 @@ def learn(data: Any, *, store: Store, wishes: Wishes, listener: Listener, proble
     what was already done costs nothing. Raises BadInput if nothing can be learned from the data.
     """
     begin = wishes.begin if wishes.begin is not None else time.monotonic()
-    _check(wishes)
+    check(wishes)
     bring(wishes.layers)
     cache = Path(wishes.cache) if wishes.cache else Path.home() / ".cache" / "polymath"
-    engine = _engine(wishes)  # before the data are read: its workers import torch meanwhile
+    engine = engine_of(wishes)  # before the data are read: its workers import torch meanwhile
     try:
         rows, dataset = prepare(data, wishes, cache=cache, listener=listener, problem=problem)
         name = wishes.name or dataset.problem.name
@@ -127,13 +133,19 @@ def learn(data: Any, *, store: Store, wishes: Wishes, listener: Listener, proble
         if done is not None:
             listener.say(f"Task {name!r} was learned from these data before, with this budget or more; nothing to do.")
             return done
-        with _interruptible() as stopped:
-            return _search(store, rows, dataset, _Call(name, wishes, listener, engine, begin, budget, stopped))
+        if store.head(HEAD + name) is not None and not _continues(store, name, dataset):
+            listener.say(
+                f"Task {name!r} is there already; from other data it is learned anew. To learn it further: refresh."
+            )
+        with interruptible() as stopped:
+            record, _ = search(store, rows, dataset, Call(name, wishes, listener, engine, begin, budget, stopped))
+            assert record is not None
+            return record
     finally:
         engine.close()
 
 
-def _check(wishes: Wishes) -> None:
+def check(wishes: Wishes) -> None:
     """Raises BadInput for wishes that nobody can meet, before anything is read."""
     if wishes.work is not None and wishes.budget_seconds is not None:
         raise BadInput("a time budget and work units were given", remedy="Give --budget or --work, not both.")
@@ -148,13 +160,15 @@ def _check(wishes: Wishes) -> None:
             )
 
 
-def _engine(wishes: Wishes) -> Engine:
+def engine_of(wishes: Wishes) -> Engine:
     """Where experiments run."""
     lanes = wishes.lanes or (os.cpu_count() or 1)
     if wishes.engine == "inline":
         return InLine(Runner(), lanes=lanes)
     each = None if wishes.memory_bytes is None else wishes.memory_bytes // (lanes + 1)
-    return FirstInLine(Runner(), Processes(Runner(), lanes=lanes, memory_bytes=each, preload=SLOW_IMPORTS))
+    processes = Processes(Runner(), lanes=lanes, memory_bytes=each, preload=SLOW_IMPORTS)
+    # The first job of most searches takes a moment here, while workers import torch; a net would take long.
+    return processes if wishes.space in ("paths", "families") else FirstInLine(Runner(), processes)
 
 
 def prepare(
@@ -178,15 +192,17 @@ def prepare(
             found = error.errors(include_url=False)[0]["msg"].removeprefix("Value error, ")
             raise BadInput(found, file=rows.source) from error
     twins = near_duplicates(rows, problem, cache / "data")
-    split = _split(problem, rows, seed=wishes.seed)
+    split = split_of(problem, rows, seed=wishes.seed)
     folds = rowsplits.assign(rows, split, inputs=problem.columns, outputs=problem.outputs, hashes=twins)
     dataset = Dataset.build(rows, problem, folds, cache / "data")
+    if split.kind == "stratified" and split.test_fraction > 0 and not len(dataset.test) and dataset.num_folds > 1:
+        listener.say("Two examples of a class at most: all are learned from in turn, and none are kept for a test.")
     listener.ready(dataset, rows)
     return rows, dataset
 
 
 @dataclass(frozen=True)
-class _Call:
+class Call:
     """One call of `learn`: what was asked, who is told, when it began and when it must end."""
 
     name: str
@@ -196,11 +212,14 @@ class _Call:
     begin: float
     budget: float | None
     stopped: Callable[[], bool]
+    known: Known | None = None
+    """The version of the task that is learned further."""
 
 
-def _search(store: Store, rows: Rows, dataset: Dataset, call: _Call) -> TaskRecord:
+def search(store: Store, rows: Rows, dataset: Dataset, call: Call) -> tuple[TaskRecord | None, Study]:
+    """Searches until the budget is spent and publishes; None when what there was before is better."""
     wishes, name, begin, budget = call.wishes, call.name, call.begin, call.budget
-    device = pick_device(wishes.device)
+    known, device = call.known, pick_device(wishes.device)
     lanes = call.engine.lanes
     facts = facts_of(dataset)
     scratch = Store.open(store.path / "scratch" / name)
@@ -210,6 +229,7 @@ def _search(store: Store, rows: Rows, dataset: Dataset, call: _Call) -> TaskReco
         dataset_folder=str(dataset.folder),
         scratch=str(scratch.path),
         device=device,
+        threads=wishes.threads,
         memory_bytes=wishes.memory_bytes,
         layers=wishes.layers,
     )
@@ -218,7 +238,7 @@ def _search(store: Store, rows: Rows, dataset: Dataset, call: _Call) -> TaskReco
         facts=facts,
         problem=dataset.problem,
         context=context,
-        folds=rotation(dataset),
+        folds=rotation(dataset) if known is None else known.folds,
         seed=wishes.seed,
         methods=methods(dataset.problem, facts, seconds=budget),
         seconds=budget,
@@ -226,18 +246,24 @@ def _search(store: Store, rows: Rows, dataset: Dataset, call: _Call) -> TaskReco
         space=wishes.space,
         layers=bring(wishes.layers),
         parents=built_upon.parents(store, dataset.problem, but=name) if wishes.build_on else (),
+        own=known.own if known else (),
+        again=known.again if known else (),
     )
     built_upon.fetch(settings.parents, store=store, scratch=scratch)
     deadline = math.inf if budget is None else begin + budget
-    study = Study(
+    study = (partial(Renewal, known=known) if known else Study)(
         store,
         scratch,
         dataset,
         name=name,
         begin=begin - (spent if budget is not None else 0.0),
         provenance=Provenance(
-            origin(rows, dataset, wishes, device), unused(rows, dataset), settings.parents, wishes.private
+            origin(rows, dataset, wishes, device) | (known.origin if known else {}),
+            unused(rows, dataset),
+            settings.parents,
+            wishes.private,
         ),
+        members=wishes.members,
     )
     clock = Clock(
         lanes=lanes, work=wishes.work, deadline=deadline - spent - _reserve(budget, dataset), begin=begin - spent
@@ -269,14 +295,14 @@ def _search(store: Store, rows: Rows, dataset: Dataset, call: _Call) -> TaskReco
         call.engine.close()
         if call.stopped():
             call.listener.say("Stopping: storing the best so far. Once more stops at once.")
-        record = study.publish("stopped" if call.stopped() else "done")
+        published = study.publish("stopped" if call.stopped() else "done")
         if not call.stopped():
             memory.end(store, generator.memory(), generator=wishes.generator, space=setting.space)
             study.tidy()
     finally:  # a second Ctrl-C comes here from anywhere: what was published last stays
         call.engine.close()
         scratch.close()
-    if record is None:
+    if published is None and known is None:
         if call.stopped():
             raise KeyboardInterrupt
         raise BadInput(
@@ -284,7 +310,7 @@ def _search(store: Store, rows: Rows, dataset: Dataset, call: _Call) -> TaskReco
             file=rows.source,
             remedy="Give a longer --budget, or look at the failures with `polymath leaderboard`.",
         )
-    return record
+    return published, study
 
 
 def _generator(plan: ProblemPlan, setting: Setting, wishes: Wishes, *, ledger: Ledger, store: Store) -> Generator:
@@ -309,7 +335,7 @@ def facts_of(dataset: Dataset) -> Facts:
     )
 
 
-def _split(problem: Problem, rows: Rows, *, seed: int) -> Split:
+def split_of(problem: Problem, rows: Rows, *, seed: int) -> Split:
     """How rows are divided, where the problem leaves it open: as the data came, else stratified; folds by size."""
     wished = problem.split
     kind, column = wished.kind, wished.column
@@ -370,6 +396,11 @@ def versions() -> dict[str, str]:
     return {name: version(name) for name in names} | {"python": platform.python_version()}
 
 
+def _continues(store: Store, name: str, dataset: Dataset) -> bool:
+    """Whether this task was learned from these data before, with another budget."""
+    return load_record(store, name).origin.get("dataset") == dataset.digest
+
+
 def _already(store: Store, name: str, dataset: Dataset, wishes: Wishes, budget: float | None) -> TaskRecord | None:
     """The finished task, if these data were learned with the same seed and at least this budget."""
     if store.head(HEAD + name) is None:
@@ -400,7 +431,7 @@ def _name(source: str) -> str:
 
 
 @contextmanager
-def _interruptible() -> Iterator[Callable[[], bool]]:
+def interruptible() -> Iterator[Callable[[], bool]]:
     """Within this, the first Ctrl-C (or SIGTERM) asks to stop, the second one stops at once."""
     asked = threading.Event()
     if threading.current_thread() is not threading.main_thread():

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 
-from ..model.combine import Member, merge, select
+from ..model.combine import Member, mean_head, merge, select
 from ..model.layers.scale import Scale
 from ..model.path import Gene, Path
 from ..model.spread import spread
@@ -34,12 +34,14 @@ RESAMPLES = 400
 """Of the bootstrap behind the confidence interval of the test score."""
 EVIDENCE_VALUES = 4_000_000
 """Raw predictions kept for the report at most (16 MB): of more rows an even sample."""
+FEW_JUDGED = 6
+"""Validation rows per class below which the best experiment stands alone."""
 SMOOTH = 0.1
 """Weight of the smooth loss beside a metric that moves in steps when ensembles are compared."""
 
 
 @dataclass(frozen=True)
-class _Judged:
+class Judged:
     """Answers for rows whose truth is known: raw predictions and targets by output, and the scores they got."""
 
     rows: np.ndarray
@@ -90,7 +92,10 @@ class Study:
         name: str,
         begin: float,
         provenance: Provenance,
+        members: int | None = None,
     ) -> None:
+        """`members`: experiments in the final path at most; None = as many as help."""
+        self.most_members = members
         self.store, self.scratch, self.dataset, self.name = store, scratch, dataset, name
         self.begin, self.provenance = begin, provenance
         self.experiments: dict[int, Experiment] = {}
@@ -112,28 +117,54 @@ class Study:
         tensors = self.scratch.get_tensors(str(outcome["predictions"]))
         rows = tensors["rows"]
         if self._rows is None:
-            self._rows = rows
-            generator = np.random.default_rng(0)
-            few = len(rows) <= JUDGED_ROWS
-            self._judged = (
-                np.arange(len(rows)) if few else np.sort(generator.choice(len(rows), JUDGED_ROWS, replace=False))
-            )
+            self.take_rows(rows)
+        assert self._rows is not None
         if not np.array_equal(rows, self._rows):
             return
         member = Member(
             number=experiment.number,
             score=result.score,
             predictions={f.name: tensors[f"output/{f.name}"] for f in self.dataset.problem.outputs},
-            paths=tuple(Path.model_validate(path) for path in outcome["paths"]),
+            paths=self._paths(outcome["paths"]),
         )
         earlier = self.members.get(member.number)
         if earlier is not None and earlier.score >= member.score:
             return  # it has begun to overfit: the rung before stays
         self.members[member.number] = member
+        if len(self.members) > 4 * CANDIDATES:  # predictions of thousands of experiments would fill the memory
+            worst = sorted(self.members, key=lambda number: (self.members[number].score, -number))
+            for number in worst[: 2 * CANDIDATES]:
+                del self.members[number]
         if self.best is None or member.score > self.best.score:
             self.best = member
             if time.monotonic() - self._published > PUBLISH_EVERY_SECONDS:
                 self.publish("learning")
+
+    def take_rows(self, rows: np.ndarray) -> None:
+        """Settles the validation rows, in their order, and those on which ensembles are compared."""
+        self._rows = rows
+        generator = np.random.default_rng(0)
+        few = len(rows) <= JUDGED_ROWS
+        self._judged = np.arange(len(rows)) if few else np.sort(generator.choice(len(rows), JUDGED_ROWS, replace=False))
+
+    def _paths(self, found: Sequence[Mapping[str, Any]]) -> tuple[Path, ...]:
+        """A path per fold; one for all where folds differ in a linear head alone: the mean of these heads."""
+        paths = tuple(Path.model_validate(path) for path in found)
+        ends = set(paths[0].outputs.values())
+        differ = {
+            gene.name for path in paths[1:] for gene, own in zip(path.genes, paths[0].genes, strict=True) if gene != own
+        }
+        kinds = {str(getattr(gene.layer, "kind", "")) for gene in paths[0].genes if gene.name in differ}
+        if not differ or not differ <= ends or kinds != {"linear"}:
+            return paths
+        return (mean_head(paths, fetch=self.scratch.get_tensors, put=self.scratch.put_tensors),)
+
+    def adopt(self, experiment: Experiment, judged: tuple[np.ndarray, Member]) -> None:
+        """Takes in an experiment whose answers, and the rows that they are for, were found elsewhere."""
+        self.experiments[experiment.number] = experiment
+        self._rows, self.best = judged
+        self._judged = np.arange(len(self._rows))
+        self.members = {self.best.number: self.best}
 
     @property
     def num_failed(self) -> int:
@@ -181,12 +212,29 @@ class Study:
                 raw = {**raw, feature.name: raw[feature.name] / np.float32(temperature)}
             calibration[feature.name] = found
         assert self._rows is not None
-        shown = _Judged(self._rows, raw, targets, self._scores(raw, targets, calibration))
+        shown = Judged(self._rows, raw, targets, self._scores(raw, targets, calibration))
+        if not self.worthy(shown, calibration):
+            return None
         record = self._record(state, path, weights, calibration, shown)
         self._write(record, path)
         return record
 
+    def publish_unjudged(self, experiment: Experiment, path: Path) -> TaskRecord:
+        """Writes a path that could be judged on no row."""
+        self.experiments[experiment.number] = experiment
+        calibration: dict[str, dict[str, Any]] = {feature.name: {} for feature in self.dataset.problem.outputs}
+        record = self._record("done", path, {experiment.number: 1.0}, calibration, None)
+        self._write(record, path)
+        return record
+
+    def worthy(self, judged: Judged, calibration: Mapping[str, Mapping[str, Any]]) -> bool:
+        """Whether what was made is to be published; `judged`: its calibrated answers for the validation rows."""
+        return True
+
     def _choose(self) -> dict[int, float]:
+        assert self.best is not None
+        if self.most_members == 1 or self._few:
+            return {self.best.number: 1.0}
         ranked = sorted(self.members.values(), key=lambda m: (-m.score, m.number))[:CANDIDATES]
         judged = self._judged
         assert judged is not None and self._rows is not None
@@ -203,6 +251,13 @@ class Study:
             return problem.score(scores) - (SMOOTH * float(np.mean(smooth)) if smooth else 0.0)
 
         return select(few, problem.outputs, judge)
+
+    @property
+    def _few(self) -> bool:
+        """Fewer rows judge than could tell one combination from another."""
+        assert self._rows is not None
+        widths = [f.head_width for f in self.dataset.problem.outputs if f.averaged == "categories"]
+        return bool(widths) and len(self._rows) < FEW_JUDGED * max(widths)
 
     def _combined(self, weights: Mapping[int, float]) -> dict[str, np.ndarray]:
         members = [self.members[number] for number in weights]
@@ -236,10 +291,10 @@ class Study:
         path: Path,
         weights: Mapping[int, float],
         calibration: dict[str, dict[str, Any]],
-        validation: _Judged,
+        validation: Judged | None,
     ) -> TaskRecord:
         problem, dataset = self.dataset.problem, self.dataset
-        scores = {"validation": validation.scores}
+        scores = {"validation": validation.scores} if validation is not None else {}
         test, interval, evidence = None, None, None
         if state != "learning":
             shown = validation
@@ -247,13 +302,13 @@ class Study:
                 shown, interval = self._test(path, calibration)
                 scores["test"] = shown.scores
                 test = self._shown(scores["test"])
-            evidence = self.store.put_tensors(shown.evidence(EVIDENCE_VALUES))
+            evidence = None if shown is None else self.store.put_tensors(shown.evidence(EVIDENCE_VALUES))
         content = {"path": path.identities(), "outputs": path.outputs, "calibration": calibration, "scores": scores}
         results = [e.results for e in self.experiments.values() if e.results]
         summary = Summary(
             metric=self.metric_name,
             greater_is_better=self.greater_is_better,
-            validation=_finite(self._shown(validation.scores)),
+            validation=None if validation is None else _finite(self._shown(validation.scores)),
             test=_finite(test),
             interval=interval,
             seconds=round(time.monotonic() - self.begin, 3),
@@ -309,7 +364,7 @@ class Study:
 
     def _test(
         self, path: Path, calibration: Mapping[str, Mapping[str, Any]]
-    ) -> tuple[_Judged, tuple[float, float] | None]:
+    ) -> tuple[Judged, tuple[float, float] | None]:
         """Answers and scores on the test rows, looked at once; the score's 95 % interval (bootstrap over rows)."""
         from ..model.build import build
 
@@ -317,7 +372,7 @@ class Study:
         module = build(path, self.dataset.problem.ports, fetch=self.scratch.get_tensors).eval()
         raw = forward(module, {port: array[rows] for port, array in self.dataset.inputs.items()})
         targets = self._targets(rows)
-        judged = _Judged(rows, raw, targets, self._scores(raw, targets, calibration))
+        judged = Judged(rows, raw, targets, self._scores(raw, targets, calibration))
         generator = np.random.default_rng(0)
         resamples = min(RESAMPLES, max(50, int(4e6 / max(len(rows), 1))))
         drawn = []
