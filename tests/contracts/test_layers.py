@@ -86,6 +86,7 @@ EXAMPLES: dict[str, list[tuple[dict[str, object], tuple[Form, ...]]]] = {
         ({"width": 16, "entry": "stride", "gate": "squeeze", "convolutions": 1}, (WIDE,)),
     ],
     "scale": [({"factor": 0.5}, (NUMBERS,))],
+    "unit": [({}, (NUMBERS,))],
     "tokens_block": [
         ({"width": width, "operation": operation, "norm": norm, "dropout": 0.1}, (WORDS,))
         for operation in ("convolution", "separable", "feed_forward")

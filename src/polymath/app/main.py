@@ -152,6 +152,23 @@ def learn(
 
 
 @_command
+def consolidate(
+    budget: Annotated[str, typer.Option("--budget", "-b", help="Time for the trunk: 60s, 10m, 2h.")] = "10m",
+    only: Annotated[list[str] | None, typer.Option("--only", help="Only this task; may be repeated.")] = None,
+    seed: Annotated[int, typer.Option(help="Of the search for the trunk.")] = 0,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    store: Store = KNOWLEDGE,
+    json: Json = False,
+) -> None:
+    """Sleep: learn one trunk from the pictures of all tasks, and move the tasks that it serves no worse."""
+    from . import consolidating
+
+    consolidating.consolidate(
+        tuple(only or ()), begin=BEGIN, budget=budget, seed=seed, device=device, store=store, as_json=json
+    )
+
+
+@_command
 def refresh(
     task: Name,
     data: Data,

@@ -48,6 +48,8 @@ def verdict(material: Material, feature: Feature) -> Html:
     """How good the answers for one output are, in plain words."""
     split = "test" if "test" in material.record.scores else "validation"
     scores = {k: v for k, v in material.record.scores[split][feature.name].items() if v is not None}
+    if not scores:
+        return join([tag("b", text(feature.name)), ": no row was left to judge the answers by."])
     constant = material.problem.constants.get(feature.name, {})
     unseen = "rows it had never seen" if split == "test" else "rows it was not trained on"
     name = tag("b", text(feature.name))

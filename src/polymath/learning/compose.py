@@ -34,7 +34,7 @@ from ..spec import BadInput, Spec
 from ..store import Store
 from ..train import Context, Facts
 from ..train.rung import Runner
-from . import memory
+from . import few, memory
 from . import parents as built_upon
 from .renewal import Known, Renewal
 from .study import Provenance, Study
@@ -268,6 +268,13 @@ def search(store: Store, rows: Rows, dataset: Dataset, call: Call) -> tuple[Task
     clock = Clock(
         lanes=lanes, work=wishes.work, deadline=deadline - spent - _reserve(budget, dataset), begin=begin - spent
     )
+
+    if few.one_each(dataset):
+        with scratch:
+            record = few.unjudged(study, settings.parents, seed=wishes.seed)
+        seen = f"as {', '.join(record.built_on)} sees it" if record.built_on else "with nothing stored to build upon"
+        call.listener.say(f"One example of every class: nothing to validate with. The nearest answers, {seen}.")
+        return record, study
 
     def finished(experiment: Experiment) -> None:
         study.add(experiment)

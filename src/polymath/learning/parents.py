@@ -18,12 +18,14 @@ from ..store import Store
 
 MOST = 12
 """Parents offered to one search."""
+TRUNK = "consolidates"
+"""In the origin of a trunk: the tasks that it was learned from (see `consolidate`)."""
 
 
 def parents(store: Store, problem: Problem, *, but: str, most: int = MOST) -> tuple[Parent, ...]:
     """Prefixes of all tasks of the store that fit the ports of this problem; `but`: the task that is learned now.
 
-    Tasks that are private are left out. Of equal prefixes (tasks that share them) the first counts.
+    Tasks that are private are left out. Of equal prefixes (tasks that share them) the most promising counts.
     """
     found: dict[str, Parent] = {}
     for lender in _lenders(store, but=but):
@@ -34,8 +36,16 @@ def parents(store: Store, problem: Problem, *, but: str, most: int = MOST) -> tu
             placed = grafted(part, ports=ports, name=lender.name)
             end = placed.outputs[END]
             width = placed.forms(problem.ports)[end].width
-            parent = Parent(task=lender.name, path=placed, width=width, promise=_promise(lender, problem))
-            found.setdefault(placed.identities()[end], parent)
+            parent = Parent(
+                task=lender.name,
+                path=placed,
+                width=width,
+                classes=lender.classes,
+                promise=_promise(lender, problem),
+            )
+            identity = placed.identities()[end]
+            if identity not in found or found[identity].promise < parent.promise:
+                found[identity] = parent
     return tuple(sorted(found.values(), key=lambda parent: (-parent.promise, parent.name))[:most])
 
 
@@ -64,6 +74,8 @@ class _Lender:
     """Its prefixes, each to `END`."""
     rows: int
     classes: int
+    trunk: bool = False
+    """Made of tasks of several sizes, for all of them."""
 
 
 def _lenders(store: Store, *, but: str) -> Iterator[_Lender]:
@@ -71,7 +83,7 @@ def _lenders(store: Store, *, but: str) -> Iterator[_Lender]:
         own = Problem.model_validate(record.problem)
         parts = prefixes(Path.model_validate(record.path), own.ports)
         classes = sum(output.head_width for output in own.outputs)
-        yield _Lender(record.name, own.ports, parts, record.summary.rows_used, classes)
+        yield _Lender(record.name, own.ports, parts, record.summary.rows_used, classes, TRUNK in record.origin)
     for one in imports(store):
         path = Path.model_validate(one.path)
         part = path.replace(outputs=dict.fromkeys([END], next(iter(path.outputs.values()))))
@@ -89,4 +101,5 @@ def imported(store: Store, built_on: Iterable[str]) -> tuple[str, ...]:
 def _promise(lender: _Lender, problem: Problem) -> float:
     """Before anything was tried: many rows and many classes make good features, and alike forms make likely ones."""
     alike = sum(form in lender.ports.values() for form in problem.ports.values()) / max(len(problem.ports), 1)
+    alike = 1.0 if lender.trunk else alike
     return math.log10(1 + lender.rows) + math.log10(1 + lender.classes) + alike

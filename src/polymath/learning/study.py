@@ -294,7 +294,8 @@ class Study:
         validation: Judged | None,
     ) -> TaskRecord:
         problem, dataset = self.dataset.problem, self.dataset
-        scores = {"validation": validation.scores} if validation is not None else {}
+        nothing: dict[str, dict[str, float]] = {feature.name: {} for feature in problem.outputs}
+        scores = {"validation": nothing if validation is None else validation.scores}
         test, interval, evidence = None, None, None
         if state != "learning":
             shown = validation

@@ -22,8 +22,10 @@ from .sources.rows import Rows
 from .sources.spill import give_back
 
 TEST = -1
-FEWEST_ROWS = 8
-"""With fewer rows a validation score is a coin toss."""
+FEWEST_ROWS, FEWEST_PICTURES = 8, 4
+"""With fewer rows a validation score is a coin toss; of pictures, fewer can do where a store knows such things."""
+MOST_COUNTED = 20_000
+"""Rows among which a class may have one or two examples at most."""
 FOLDS = 5
 """Unless the user says otherwise. Large data validate on one of them, small data on all in turn."""
 BINS = 10
@@ -41,14 +43,17 @@ def assign(
     """Fold of each row, int8 [N]: -1 = test, else 0..folds-1; the validation rows of fold f are those with f.
 
     With one fold, or where validation rows are given, fold 0 validates and all other training rows are fold 1.
+    Where no class has more than two examples, none are kept for a test; where it is one, all rows are fold 0, and there
+    is nothing to validate with.
     `hashes`: column -> uint64 [N], equal for values that look alike (pictures); they replace the column's own values.
     Raises BadInput when there are too few rows or the column does not fit.
     """
-    if len(rows) < FEWEST_ROWS:
+    pictures = bool(hashes)  # a handful of them can be enough, beside what a store knows
+    if len(rows) < (FEWEST_PICTURES if pictures else FEWEST_ROWS):
         raise BadInput(
             f"there are only {len(rows)} usable rows to learn from",
             file=rows.source,
-            remedy=f"At least {FEWEST_ROWS} are needed, and a few hundred are better.",
+            remedy=f"At least {FEWEST_PICTURES if pictures else FEWEST_ROWS} are needed, and a few hundred are better.",
         )
     column = split_column(rows, split)
     if split.kind == "time":
@@ -68,10 +73,24 @@ def assign(
     if split.kind == "given":
         assert column is not None
         return given(column, split, strata=strata, groups=alike, keys=keys)
+    if split.kind in ("auto", "stratified") and outputs and outputs[0].averaged == "categories":
+        most = most_of_a_class(strata, alike)
+        if most == 1:
+            return np.where(strata >= 0, 0, TEST - 1).astype(np.int8)
+        if most == 2:
+            split = split.replace(test_fraction=0.0)
     folds = shares(strata, alike, keys, split)
     if split.test_fraction > 0 and not (folds == TEST).any():  # every class is rare
         folds = shares(np.zeros_like(strata), alike, keys, split)
     return check(one_of(folds, split), rows, split)
+
+
+def most_of_a_class(strata: np.ndarray, groups: np.ndarray) -> int:
+    """Examples that differ of the class that has most; 0 where there are too many rows for few examples each."""
+    if len(strata) > MOST_COUNTED:
+        return 0
+    pairs = np.unique(np.stack([strata, groups])[:, strata >= 0], axis=1)
+    return int(np.unique(pairs[0], return_counts=True)[1].max()) if pairs.size else 0
 
 
 def num_folds(split: Split) -> int:

@@ -46,6 +46,7 @@ from .scale import Scale
 from .tokens_block import TokensBlock
 from .transformer import Transformer
 from .trees import Trees
+from .unit import Unit
 from .vector_block import VectorBlock
 from .whitening import Whitening
 
@@ -81,6 +82,7 @@ LAYERS: tuple[type[Layer], ...] = (
     TokensBlock,
     Transformer,
     Trees,
+    Unit,
     VectorBlock,
     Whitening,
 )

@@ -85,13 +85,13 @@ def features_of(path: Path, gene_name: str, material: Material, rows: np.ndarray
     prefix = path.giving({"features": gene_name})
     if material.frozen is not None and all(gene.frozen for gene in prefix.genes):
         kept = gather(material.frozen(prefix, gene_name), rows)
-        return kept.reshape(len(kept), -1)
+        return kept.reshape(len(kept), int(np.prod(kept.shape[1:])))
     module = build(prefix, material.ports, fetch=material.fetch)
     module.eval()
     parts: list[Any] = []
     wide = False
     with torch.inference_mode():
-        for start in range(0, len(rows), EVALUATION_ROWS):
+        for start in range(0, max(len(rows), 1), EVALUATION_ROWS):
             part = rows[start : start + EVALUATION_ROWS]
             batch = {port: as_tensor(gather(material.inputs[port], part)) for port in path.ports}
             values = module(batch)["features"].flatten(1).float().numpy()

@@ -22,6 +22,8 @@ MOST_WIDTH = 4096
 """Wider features are whitened column by column only: their covariance would cost more than it tells."""
 SCALES = (0.03, 0.1, 0.3, 1.0, 3.0)
 """Of the answers: how sure distances make us; the fold's validation rows choose."""
+UNJUDGED = 0.1
+"""The scale where no row validates: one example of every class."""
 
 
 class PrototypesProbe(Probe):
@@ -33,6 +35,9 @@ class PrototypesProbe(Probe):
     method: Literal["prototypes"] = "prototypes"
     shrinkages: tuple[float, ...] = Field(default=(0.03, 0.1, 0.3, 0.7, 1.0), min_length=1)
     """Weights of the diagonal against the covariance within classes; the fold's validation rows choose."""
+    standardised: bool = True
+    """Whether features are divided by their deviation first. Those of a trunk are whitened and of unit length: dividing
+    them by what tells the classes apart cost 4 points with 1, 2 and 5 examples of letters."""
     projected: int = Field(default=0, ge=0, le=8192)
     """Width of a random projection with ReLU in between; 0 = none (McDonnell et al. 2023, RanPAC, arXiv 2307.02251)."""
 
@@ -72,15 +77,17 @@ class PrototypesProbe(Probe):
         known, codes = known[codes >= 0], codes[codes >= 0]
         asked, truth = asked[truth >= 0], truth[truth >= 0]
         middle, spread = known.mean(0), known.std(0) + 1e-6
-        within = _Within((known - middle) / spread, codes, classes=feature.head_width)
+        if not self.standardised:
+            spread = np.full_like(spread, spread.mean())
+        within = _Within((known - middle) / spread, codes, classes=feature.head_width, even=not self.standardised)
         best: tuple[float, np.ndarray, np.ndarray] | None = None
-        for shrinkage in self.shrinkages:
+        for shrinkage in self.shrinkages if len(truth) else self.shrinkages[-1:]:
             weight, bias = within.discriminant(shrinkage)
             weight = weight / spread[:, None]
             bias = bias - middle @ weight
             answers = asked @ weight + bias
-            for scale in SCALES:
-                loss = _log_loss(scale * answers + within.priors, truth) if len(truth) else scale
+            for scale in SCALES if len(truth) else (UNJUDGED,):
+                loss = _log_loss(scale * answers + within.priors, truth) if len(truth) else 0.0
                 if best is None or loss < best[0]:
                     best = loss, scale * weight, scale * bias + within.priors
         assert best is not None
@@ -90,7 +97,8 @@ class PrototypesProbe(Probe):
 class _Within:
     """Means of classes, their priors, and the covariance within classes, of standardised features [N, D]."""
 
-    def __init__(self, features: np.ndarray, codes: np.ndarray, *, classes: int) -> None:
+    def __init__(self, features: np.ndarray, codes: np.ndarray, *, classes: int, even: bool) -> None:
+        """`even`: means are made equally long. That of few examples is longer, and would lose to that of more."""
         counts = np.bincount(codes, minlength=classes).astype(np.float64)
         sums = np.zeros((classes, features.shape[1]))
         np.add.at(sums, codes, features)
@@ -101,6 +109,9 @@ class _Within:
         inner = features - self.means[codes]
         free = max(len(features) - int(self.seen.sum()), 1)
         self.full = features.shape[1] <= MOST_WIDTH and len(features) > int(self.seen.sum())
+        if even:
+            lengths = np.linalg.norm(self.means, axis=1, keepdims=True)
+            self.means *= lengths[self.seen].mean() / np.maximum(lengths, 1e-9)
         self.covariance = inner.T @ inner / free if self.full else (inner**2).sum(0) / free
 
     def discriminant(self, shrinkage: float) -> tuple[np.ndarray, np.ndarray]:

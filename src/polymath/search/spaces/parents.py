@@ -25,6 +25,8 @@ class Parent(Spec):
     """From ports of this problem to `END`, all genes frozen, named after the task."""
     width: int
     """Of the vector that it gives."""
+    classes: int = 0
+    """That the task tells apart."""
     promise: float = 0.0
     """How much it is expected to help: parents are ordered by it, the best first."""
 

@@ -1,0 +1,52 @@
+"""The command `consolidate`: one trunk for many tasks, and a table of what became of each."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..knowledge import seconds
+from ..spec import plain
+from . import commands, terminal
+from .terminal import number
+
+if TYPE_CHECKING:
+    from ..learning.consolidate import Consolidated
+
+
+def consolidate(
+    only: tuple[str, ...], *, begin: float, budget: str, seed: int, device: str, store: Path, as_json: bool
+) -> None:
+    """Learn a trunk, move what it serves, and say so."""
+    from ..learning import Wishes
+    from ..learning.consolidate import consolidate as consolidate_
+    from .progress import Progress
+
+    knowledge = commands.opened(store, read_only=False)
+    wish = Wishes(begin=begin, budget_seconds=seconds(budget), seed=seed, device=device)
+    with Progress(wish) as progress:
+        found = consolidate_(knowledge.store, wishes=wish, listener=progress, only=only)
+    knowledge.close()
+    if as_json:
+        terminal.print_json(plain(found.model_dump(mode="json")))
+    else:
+        _print(found)
+
+
+def _print(found: Consolidated) -> None:
+    rows = [
+        [
+            one.task,
+            one.metric,
+            number(one.before),
+            number(one.after),
+            "moved" if one.moved else f"kept: {one.why}",
+            f"{one.parameters_before:,}",
+            f"{one.parameters_after:,}" if one.parameters_after else "",
+        ]
+        for one in found.tasks
+    ]
+    columns = ["task", "metric", "old score", f"on {found.trunk}", "", "parameters", "now"]
+    terminal.table(f"{found.trunk}: {found.classes:,} classes, {found.rows:,} rows", columns, rows)
+    sys.stdout.write("Scores are of rows that the trunk has not seen. Later tasks begin with it where that helps.\n")

@@ -1,0 +1,156 @@
+"""Consolidate: one trunk for many tasks, tasks moved onto it only where it serves; learning from very few examples."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from sklearn.datasets import load_digits
+
+from polymath import Polymath
+from polymath.learning import Silent, Wishes, few
+from polymath.learning.consolidate import Consolidated, consolidate
+from polymath.learning.parents import TRUNK, parents
+from polymath.problem import Problem, Split
+from polymath.spec import BadInput
+
+CHEAP = {"engine": "inline", "lanes": 1, "space": "heads"}
+
+
+class Heard(Silent):
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def say(self, text: str) -> None:
+        self.lines.append(text)
+
+
+def digits(classes: range, *, each: int, skip: int = 0, side: int = 8) -> pa.Table:
+    """Pictures of some digits, all of one size."""
+    data = load_digits()
+    chosen = np.concatenate([np.flatnonzero(data.target == label)[skip : skip + each] for label in classes])
+    pictures = (data.images[chosen] * 15.9).astype(np.uint8).repeat(side // 8, 1).repeat(side // 8, 2)
+    column = pa.FixedShapeTensorArray.from_numpy_ndarray(np.ascontiguousarray(pictures))
+    return pa.table({"picture": column, "digit": [f"d{label}" for label in data.target[chosen]]})
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("sleep")
+
+
+@pytest.fixture(scope="module")
+def slept(place: Path) -> Consolidated:
+    """Two tasks of digits of two sizes, a private one and a table, consolidated."""
+    store = Polymath(place / "store")
+    cache = str(place / "cache")
+    for name, classes, side in (("low", range(3), 8), ("high", range(3, 6), 16)):
+        store.learn(digits(classes, each=40, side=side), target="digit", name=name, work=0.05, cache=cache, **CHEAP)
+    store.learn(
+        digits(range(6, 8), each=20), target="digit", name="secret", work=0.02, cache=cache, private=True, **CHEAP
+    )
+    table = pa.table({"x": np.arange(60.0), "y": ["a", "b"] * 30})
+    store.learn(table, target="y", name="table", work=0.01, cache=cache, **CHEAP)
+    asked = digits(range(3), each=5, skip=60)
+    before = store.task("low").predict(asked)
+    wish = Wishes(work=12, cache=cache, engine="inline", lanes=1)
+    found = consolidate(store.store, wishes=wish, listener=Silent())
+    if not next(one for one in found.tasks if one.task == "low").moved:
+        assert store.task("low").predict(asked) == before
+    store.close()
+    return found
+
+
+def test_a_trunk_is_learned_from_what_fits(slept: Consolidated, place: Path) -> None:
+    assert slept.trunk == "trunk-1"
+    assert slept.classes == 6
+    said = {one.task: one.why for one in slept.tasks}
+    assert "private" in said["secret"]
+    assert "picture" in said["table"]
+    record = Polymath(place / "store").task("trunk-1").record
+    assert record.origin[TRUNK] == ["high", "low"]
+    names = {c for c in Problem.model_validate(record.problem).outputs[0].classes}  # type: ignore[attr-defined]
+    assert names == {"low/d0", "low/d1", "low/d2", "high/d3", "high/d4", "high/d5"}
+    assert len(record.members) == 1
+
+
+def test_tasks_move_only_where_it_is_no_worse(slept: Consolidated, place: Path) -> None:
+    store = Polymath(place / "store")
+    for one in slept.tasks:
+        if one.before is None:
+            continue
+        assert one.after is not None
+        assert one.moved == (one.after >= one.before)
+        assert (store.task(one.task).record.built_on == ("trunk-1",)) == one.moved
+    compared = [one for one in slept.tasks if one.before is not None]
+    assert {one.task for one in compared} == {"low", "high"}
+    moved = [one for one in compared if one.moved]
+    assert moved, "a trunk of six digits serves neither three of them"
+    answers = store.task(moved[0].task).evaluate(digits(range(3) if moved[0].task == "low" else range(3, 6), each=20))
+    assert answers["scores"]["accuracy"] > 0.8  # type: ignore[index,call-overload,operator]
+    assert any("on trunk-1" in str(row["what"]) for row in store.task(moved[0].task).leaderboard())
+
+
+def test_the_trunk_is_the_most_promising_parent(slept: Consolidated, place: Path) -> None:
+    store = Polymath(place / "store")
+    problem = Problem.model_validate(store.task("secret").record.problem)
+    assert parents(store.store, problem, but="secret")[0].task == slept.trunk
+
+
+def test_one_example_of_every_class(slept: Consolidated, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store, heard = Polymath(place / "store"), Heard()
+    rows = digits(range(5, 10), each=20, skip=20)
+    given = {"target": "digit", "work": 1, "cache": str(place / "cache"), "listener": heard}
+    task = store.learn(digits(range(5, 10), each=1), name="one", **given)
+    assert task.record.built_on == (), "a net of six classes is not trusted unseen"
+    assert task.evaluate(rows)["scores"]["accuracy"] > 0.5  # type: ignore[index,call-overload,operator]
+    monkeypatch.setattr(few, "ENOUGH_CLASSES", 6)
+    task = store.learn(digits(range(5, 10), each=1), name="once more", **given)
+    assert task.record.built_on == (slept.trunk,)
+    assert any("One example of every class" in line and slept.trunk in line for line in heard.lines)
+    assert task.record.summary.validation is None
+    assert task.leaderboard() == []
+    assert task.report(place / "one.html", cache=place / "cache").stat().st_size > 1000
+
+
+def test_one_example_and_nothing_stored(tmp_path: Path) -> None:
+    store, heard = Polymath(tmp_path / "store"), Heard()
+    task = store.learn(
+        digits(range(5), each=1), target="digit", name="one", work=1, cache=str(tmp_path / "cache"), listener=heard
+    )
+    assert any("nothing stored" in line for line in heard.lines)
+    assert task.evaluate(digits(range(5), each=20, skip=20))["scores"]["accuracy"] > 0.5  # type: ignore[index,call-overload,operator]
+
+
+def test_two_examples_of_every_class_validate_in_turn_and_test_nothing(slept: Consolidated, place: Path) -> None:
+    store, heard = Polymath(place / "store"), Heard()
+    task = store.learn(
+        digits(range(5, 10), each=2),
+        target="digit",
+        name="two",
+        work=1,
+        cache=str(place / "cache"),
+        listener=heard,
+        split=Split(test_fraction=0.2),
+        **CHEAP,
+    )
+    assert any("none are kept for a test" in line for line in heard.lines)
+    assert task.record.summary.validation is not None
+    assert task.record.summary.test is None
+    assert len(task.record.members) == 1, "so few rows cannot choose an ensemble"
+
+
+def test_too_few_tasks_to_consolidate(tmp_path: Path) -> None:
+    store = Polymath(tmp_path / "store")
+    with pytest.raises(BadInput, match="0 tasks can be consolidated"):
+        consolidate(store.store, wishes=Wishes(work=1, cache=str(tmp_path)), listener=Silent())
+
+
+def test_tasks_whose_rows_are_gone_are_named(tmp_path: Path) -> None:
+    store, heard = Polymath(tmp_path / "store"), Heard()
+    store.learn(digits(range(3), each=20), target="digit", work=0.02, name="low", cache=str(tmp_path / "one"), **CHEAP)
+    with pytest.raises(BadInput, match="0 tasks"):
+        consolidate(store.store, wishes=Wishes(work=1, cache=str(tmp_path / "other")), listener=heard)
+    assert any("low" in line and "no longer in the cache" in line for line in heard.lines)
