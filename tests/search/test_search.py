@@ -16,7 +16,8 @@ from polymath.search import Clock, Experiment, Ledger, Setting, Sketch, draw
 from polymath.search import run as run_search
 from polymath.search.choices import Answer, Choose, Recorder, Trace, at_random, first, replay
 from polymath.search.cutters import CUTTERS, Cutter, Halving, Standing
-from polymath.search.generators import GENERATORS, Generator, Random
+from polymath.search.generators import GENERATORS, Generator, News, Random
+from polymath.search.generators.board import Board
 from polymath.search.run import Order, Result
 from polymath.spec import canonical, loads
 from polymath.store import Store
@@ -156,6 +157,9 @@ class Pretend:
         ok = bool(outcome["ok"])
         return Result(ok, outcome["score"] if ok else -math.inf, outcome["work"], outcome["seconds"], outcome)
 
+    def share(self, experiment: Experiment, result: Result) -> float:
+        return result.work / 9.0
+
     def finished(self, experiment: Experiment) -> None:
         self.log.append((experiment.number, len(experiment.results)))
 
@@ -234,3 +238,22 @@ def test_the_real_clock_ends_the_run(tmp_path: Path) -> None:
     began = time.monotonic()
     run(tmp_path, work=None)
     assert time.monotonic() - began < 5
+
+
+def test_a_score_part_of_the_way_is_carried_to_the_end() -> None:
+    def news(number: int, score: float, share: float, rung: int = 0) -> News:
+        return News(number, Trace(), score, 1.0, rung=rung, share=share)
+
+    board = Board()
+    board.tell(news(0, 0.9, 1.0))  # a finished tree
+    board.tell(news(1, 0.5, 0.111))
+    board.tell(news(2, 0.4, 0.111))
+    assert board.foretold(board.latest[1]).score == pytest.approx(0.9), "nobody went on: the best may end as the best"
+    assert board.foretold(board.latest[2]).score == pytest.approx(0.8)
+    board.tell(news(1, 0.7, 0.333, rung=1))
+    assert board.foretold(board.latest[2]).score == pytest.approx(0.4 + 0.2 + (0.9 - 0.7))
+    board.tell(news(1, 0.95, 1.0, rung=2))
+    assert board.foretold(board.latest[2]).score == pytest.approx(0.4 + 0.45)
+    assert [one.score for one in board.all()] == pytest.approx([0.9, 0.95, 0.85])
+    board.tell(news(3, -math.inf, 1.0))
+    assert board.foretold(board.latest[3]).score == -math.inf

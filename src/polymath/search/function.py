@@ -173,6 +173,9 @@ class _FunctionPlan:
         score = float(outcome["score"]) if ok else -math.inf
         return Result(ok, score, float(outcome["work"]), float(outcome["seconds"]), outcome)
 
+    def share(self, experiment: Experiment, result: Result) -> float:
+        return 1.0 if result.outcome.get("complete") else result.work / self._rungs
+
     def finished(self, experiment: Experiment) -> None:
         self._experiments[experiment.number] = experiment
 

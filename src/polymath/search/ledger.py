@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
@@ -11,6 +12,7 @@ from pydantic import Field
 from ..spec import BadInput, Spec, plain
 from .choices import Trace
 from .generators.base import News, Past
+from .generators.board import Board
 
 if TYPE_CHECKING:
     from ..store import Store
@@ -53,6 +55,8 @@ class Entry(Spec):
     """Cheap numbers known before training."""
     fingerprint: dict[str, float] = Field(default_factory=dict)
     """Of the problem, as generators compare problems."""
+    share: float = 1.0
+    """Of its own schedule that the experiment had behind it."""
     environment: dict[str, str] = Field(default_factory=dict)
     """Device, threads, versions."""
 
@@ -67,6 +71,7 @@ class Entry(Spec):
             rung=self.rung,
             by=self.generator,
             proxies=self.proxies,
+            share=self.share,
         )
 
 
@@ -103,18 +108,18 @@ class Ledger:
         return found
 
     def past(self, *, space: str, dataset: str) -> tuple[Past, ...]:
-        """What all tasks of the store tried in this space on other data: the last rung of each experiment."""
-        last: dict[tuple[str, str, int], Entry] = {}
+        """What all tasks of the store tried in this space on other data, one `News` per experiment."""
+        boards: dict[str, Board] = {}
+        fingerprints: dict[str, dict[str, float]] = {}
+        numbers: dict[tuple[str, str, int], int] = {}
         for entry in self._stored():
             if entry.space == space and entry.dataset != dataset:
-                last[entry.task, entry.dataset, entry.number] = entry
-        problems: dict[str, list[Entry]] = {}
-        for (_, problem, _), entry in last.items():
-            problems.setdefault(problem, []).append(entry)
-        return tuple(
-            Past(problem, entries[-1].fingerprint, tuple(entry.news for entry in entries))
-            for problem, entries in problems.items()
-        )
+                board = boards.setdefault(entry.dataset, Board())
+                # Two tasks on the same data number their experiments each for itself.
+                number = numbers.setdefault((entry.task, entry.dataset, entry.number), len(numbers))
+                board.tell(replace(entry.news, number=number))
+                fingerprints[entry.dataset] = entry.fingerprint
+        return tuple(Past(problem, fingerprints[problem], tuple(board.all())) for problem, board in boards.items())
 
     def _stored(self, **where: str) -> Iterator[Entry]:
         if self._store is None:

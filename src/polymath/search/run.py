@@ -151,6 +151,9 @@ class Plan(Protocol):
 
     def result(self, outcome: Mapping[str, Any]) -> Result: ...
 
+    def share(self, experiment: Experiment, result: Result) -> float:
+        """How much of its own schedule the experiment has behind it with the rung that gave `result`: 1 = all."""
+
     def finished(self, experiment: Experiment) -> None:
         """Called after each rung: the moment to publish something better."""
 
@@ -346,7 +349,7 @@ class _Loop:
     ) -> None:
         """Writes a finished rung into the ledger, tells the generator, lets the plan publish."""
         result, sketch = self.plan.result(outcome), experiment.sketch
-        rung = len(experiment.results)
+        rung, share = len(experiment.results), self.plan.share(experiment, result)
         if not recorded:
             entry = Entry(
                 task=self.ledger.task,
@@ -367,12 +370,20 @@ class _Loop:
                 request=dict(request),
                 proxies=dict(sketch.proxies),
                 fingerprint=dict(self.setting.fingerprint),
+                share=share,
                 environment=dict(self.setting.environment),
             )
             self.ledger.add(entry)
         experiment.results.append(result)
         news = News(
-            experiment.number, sketch.trace, result.score, result.work, rung, experiment.generator, sketch.proxies
+            number=experiment.number,
+            trace=sketch.trace,
+            score=result.score,
+            work=result.work,
+            rung=rung,
+            by=experiment.generator,
+            proxies=sketch.proxies,
+            share=share,
         )
         self.generator.observe(news)
         self.plan.finished(experiment)

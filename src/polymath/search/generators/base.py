@@ -31,6 +31,8 @@ class News:
     """The generator (the arm of a bandit) that proposed it; "fixed" for what is always tried."""
     proxies: Mapping[str, float] = field(default_factory=dict)
     """Cheap numbers known before training (`Sketch.proxies`)."""
+    share: float = 1.0
+    """Of its own schedule that the experiment has behind it: a score at 0.1 and one at 1 cannot be compared."""
 
     @property
     def ok(self) -> bool:
@@ -46,7 +48,7 @@ class Past:
     fingerprint: Mapping[str, float]
     """Numbers that describe the problem: sizes, kinds, how hard it was for the cheap heads."""
     news: tuple[News, ...]
-    """The last rung of each experiment."""
+    """Of each experiment one, its score as it is at the end of its schedule or foretold for it."""
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ import numpy as np
 
 from ..choices import Sketch, at_random, crossed, mutated
 from .base import Draw, Experience, Generator, News
+from .board import Board
 
 POPULATION = 15
 """Alive at once. With 50 it is still random at 50 experiments."""
@@ -29,11 +30,11 @@ class Evolution(Generator):
 
     def __init__(self, draw: Draw, *, seed: int, experience: Experience | None = None) -> None:
         super().__init__(draw, seed=seed, experience=experience)
-        self._heard: dict[int, News] = {}
+        self._board = Board()
 
     def propose(self, number: int) -> Sketch:
         generator = np.random.default_rng([self.seed, number])
-        alive = list(self._heard.values())[-POPULATION:]
+        alive = [self._board.foretold(news) for news in list(self._board.latest.values())[-POPULATION:]]
         sketch = self.draw(at_random(generator))
         for _ in range(TRIES):
             if len(alive) >= POPULATION:
@@ -56,6 +57,4 @@ class Evolution(Generator):
 
     def observe(self, news: News) -> None:
         """A later rung updates the score; age counts from the first."""
-        known = self._heard.get(news.number)
-        if known is None or news.rung >= known.rung:
-            self._heard[news.number] = news
+        self._board.tell(news)

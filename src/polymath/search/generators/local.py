@@ -8,6 +8,7 @@ import numpy as np
 
 from ..choices import Sketch, as_traced, at_random, neighbours
 from .base import Draw, Experience, Generator, News
+from .board import Board
 
 START = 10
 """Random experiments, the best of which is where the first climb begins."""
@@ -26,6 +27,7 @@ class Local(Generator):
 
     def __init__(self, draw: Draw, *, seed: int, experience: Experience | None = None) -> None:
         super().__init__(draw, seed=seed, experience=experience)
+        self._board = Board()
         self._top: News | None = None
         self._around: list[dict[str, float]] = []
         """Changes of the top that have not been tried, the next one last."""
@@ -45,8 +47,10 @@ class Local(Generator):
         return self.draw(at_random(generator))
 
     def observe(self, news: News) -> None:
+        self._board.tell(news)
         if not news.ok:
             return
+        news = self._board.foretold(news)
         if self._top is None or news.score > self._top.score:
             self._climb(news)
         elif news.number == self._top.number and news.rung > self._top.rung:

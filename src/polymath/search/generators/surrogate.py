@@ -17,6 +17,7 @@ from ..candidates import Grid, around
 from ..choices import Sketch, Trace, at_random
 from ..encoding import Encoder, Fit, Quadratic, fit, likeness, ranked
 from .base import Draw, Experience, Generator, News
+from .board import Board
 
 START = 10
 """Experiments before the first fit."""
@@ -25,6 +26,8 @@ BATCH = 5
 NOISE = 0.1
 """Blur of what is expected, in units of the targets, which lie in -1.7 ... 1.7."""
 RIDGE = 5.0
+THRIFT = 0.25
+"""What ten times the work must bring, in units of the targets: the same work tries ten cheaper ones."""
 MOST = 500
 """Results that a fit uses: of more, the better half of these and a sample of the others."""
 PARENTS = 6
@@ -48,7 +51,7 @@ class Surrogate(Generator):
     def __init__(self, draw: Draw, *, seed: int, experience: Experience | None = None) -> None:
         super().__init__(draw, seed=seed, experience=experience)
         self._encoder = Encoder()
-        self._heard: dict[int, News] = {}
+        self._board = Board()
         self._rows: dict[int, np.ndarray] = {}
         self._queue: deque[Sketch] = deque()
         self._grid: Grid | None = None
@@ -61,7 +64,7 @@ class Surrogate(Generator):
 
     def propose(self, number: int) -> Sketch:
         generator = np.random.default_rng([self.seed, number])
-        heard = len(self._heard)
+        heard = len(self._board.latest)
         if heard < START // 2 or len(self.begun) < START:
             if self._useful and number % 2 and heard:
                 self._look()
@@ -79,16 +82,14 @@ class Surrogate(Generator):
         return self._queue.popleft() if self._queue else self.draw(at_random(generator))
 
     def observe(self, news: News) -> None:
-        known = self._heard.get(news.number)
-        if known is None or news.rung >= known.rung:
-            self._heard[news.number] = news
+        self._board.tell(news)
 
     def _look(self) -> None:
         """Once, when the first traces are known: is the space small, and what did earlier problems teach?"""
         if self._looked:
             return
         self._looked = True
-        traces = [news.trace for news in self._heard.values() if news.ok]
+        traces = [news.trace for news in self._board.latest.values() if news.ok]
         self._grid = Grid.of(self.draw, traces) if traces else None
         for past in self._useful:
             rows = self._encoded([news.trace for news in past.news])
@@ -100,7 +101,7 @@ class Surrogate(Generator):
 
     def _model(self) -> Quadratic:
         """Of what is known: with as much of the past as the data like best."""
-        known = sorted(self._heard.values(), key=lambda news: (-news.score, news.number))
+        known = sorted(self._board.all(), key=lambda news: (-news.score, news.number))
         if len(known) > MOST:
             rest = np.random.default_rng([self.seed, len(known)]).permutation(len(known) - MOST // 2) + MOST // 2
             known = [*known[: MOST // 2], *(known[place] for place in rest[: MOST // 2])]
@@ -128,7 +129,7 @@ class Surrogate(Generator):
 
     def _best(self, model: Quadratic, generator: np.random.Generator, *, count: int) -> list[Sketch]:
         """New sketches of which the model expects most."""
-        ranking = sorted(self._heard.values(), key=lambda news: (-news.score, news.number))
+        ranking = sorted(self._board.all(), key=lambda news: (-news.score, news.number))
         if self._grid is not None:
             top = ranking[0].trace if ranking and ranking[0].ok else None
             return self._grid.best(
@@ -138,8 +139,9 @@ class Surrogate(Generator):
         drawn = around(parents, model, self._encoder, draw=self.draw, count=count, noise=NOISE, generator=generator)
         fresh = {sketch.identity: sketch for sketch in drawn if not sketch.error and sketch.identity not in self.begun}
         rows = self._encoder.rows([sketch.trace for sketch in fresh.values()])
-        judged = model.widened(self._encoder.width)(rows) + NOISE * generator.standard_normal(len(rows))
         sketches = list(fresh.values())
+        judged = model.widened(self._encoder.width)(rows) + NOISE * generator.standard_normal(len(rows))
+        judged -= THRIFT * np.array([sketch.proxies.get("work", 0.0) for sketch in sketches])
         return [sketches[index] for index in np.argsort(-judged, kind="stable")[:count]]
 
 

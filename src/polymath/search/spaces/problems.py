@@ -16,6 +16,7 @@ from dataclasses import replace
 from typing import Any
 
 from ...model.path import Path
+from ...model.probes import Probe
 from ...spec import Spec, canonical, sha256
 from ...train.job import Job, Outcome, planned_work
 from ...train.recipe import GradientRecipe
@@ -301,6 +302,16 @@ class ProblemPlan:
             self._chance = result.score
         self._progress |= method == "path" and self._chance is not None and result.score > self._chance
         self._tell(experiment)
+
+    def share(self, experiment: Experiment, result: Result) -> float:
+        design = self._made.get(experiment.number)
+        if design is None or isinstance(design.recipe, Probe):
+            return 1.0
+        rungs = self._rungs[experiment.number]
+        if len(rungs) > 1:
+            return min(rungs[len(experiment.results)].work / rungs[-1].work, 1.0)
+        assert design.path is not None  # a first look: how much of a whole training is it?
+        return min(rungs[0].work / max(self.space.full_work(design.path), rungs[0].work), 0.99)
 
     def is_there(self, outcome: Mapping[str, Any]) -> bool:
         return not outcome.get("ok") or all(self._exists(one) for one in Outcome.model_validate(outcome).results)
