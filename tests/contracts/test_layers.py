@@ -64,6 +64,11 @@ EXAMPLES: dict[str, list[tuple[dict[str, object], tuple[Form, ...]]]] = {
         ({"width": 3, "members": 4, "hidden": 8}, (NUMBERS,)),
         ({"width": 1, "members": 1, "blocks": 1}, (NUMBERS,)),
     ],
+    "mobile": [
+        ({"width": 8}, (WIDE,)),
+        ({"width": 6, "size": 5, "step": 2, "expansion": 1}, (WIDE,)),
+        ({"width": 5, "operation": "convolution", "step": 2}, (PICTURE,)),
+    ],
     "ngrams": [
         ({"width": 2, "longest": 2, "num_ngrams": 30}, (IDS,)),
         ({"width": 1, "longest": 3, "num_ngrams": 5}, (IDS, IDS)),
@@ -85,6 +90,7 @@ EXAMPLES: dict[str, list[tuple[dict[str, object], tuple[Form, ...]]]] = {
         ({"width": 8}, (WIDE,)),
         ({"width": 16, "entry": "stride", "gate": "squeeze", "convolutions": 1}, (WIDE,)),
     ],
+    "resized": [({"side": 5}, (PICTURE,)), ({"side": 12}, (pixels(1, 12, 9),))],
     "scale": [({"factor": 0.5}, (NUMBERS,))],
     "unit": [({}, (NUMBERS,))],
     "tokens_block": [

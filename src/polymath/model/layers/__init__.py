@@ -30,6 +30,7 @@ from .linear import Linear
 from .local_pool import LocalPool
 from .map_block import MapBlock
 from .members import Members
+from .mobile import Mobile
 from .ngrams import Ngrams
 from .one_hot import OneHot
 from .part import Part
@@ -42,6 +43,7 @@ from .pool_tokens import PoolTokens
 from .recurrent import Recurrent
 from .residual_mlp import ResidualMlp
 from .residual_stage import ResidualStage
+from .resized import Resized
 from .scale import Scale
 from .tokens_block import TokensBlock
 from .transformer import Transformer
@@ -66,6 +68,7 @@ LAYERS: tuple[type[Layer], ...] = (
     LocalPool,
     MapBlock,
     Members,
+    Mobile,
     Ngrams,
     OneHot,
     Part,
@@ -78,6 +81,7 @@ LAYERS: tuple[type[Layer], ...] = (
     Recurrent,
     ResidualMlp,
     ResidualStage,
+    Resized,
     Scale,
     TokensBlock,
     Transformer,
