@@ -37,6 +37,8 @@ from .search.choices import (
 from .search.cutters import Cutter, Standing
 from .search.generators import Experience, Generator, News, Past
 from .spec import BadInput, canonical
+from .store.kit import check_objects as check_objects
+from .store.kit import check_store as check_store
 
 # Layers ----------------------------------------------------------------------------------------------------------
 

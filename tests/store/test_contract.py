@@ -22,6 +22,8 @@ from polymath.spec import BadInput, canonical, sha256
 from polymath.store import CorruptObject, Draft, MissingObject, Record, Store, StoreError, rebuild, verify
 from polymath.store import records as records_
 from polymath.store import tensors as tensors_
+from polymath.store.kit import check_objects, check_store
+from polymath.store.objects import Folder, Sync
 
 
 @pytest.fixture
@@ -442,3 +444,48 @@ def test_thousands_of_experiments_are_listed_at_once(store):
 def test_importing_the_store_imports_no_torch():
     code = "import sys, polymath.store; print(sorted({'torch', 'numpy', 'safetensors'} & set(sys.modules)))"
     assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() in ("[]", "['numpy']")
+
+
+# The contract of every store
+
+
+def test_the_folder_store_keeps_the_contract(tmp_path):
+    check_store(lambda: Store.open(tmp_path / "k"))
+    check_objects(Folder(tmp_path / "o", temporary=tmp_path, quarantine=tmp_path / "q", sync=Sync.NOTHING))
+
+
+def broken_commit(right):
+    """A store that adds a record without looking whether what it names is there."""
+    return lambda self, made: {ref: self.size(ref) or 0 for record in made for ref in record.refs}
+
+
+def broken_fence(right):
+    return lambda self, record: True
+
+
+def broken_heads(right):
+    return lambda self, prefix="": {name: address for name, address in right(self, prefix).items() if "ü" not in name}
+
+
+def broken_put(right):
+    return lambda self, data: right(self, bytes(data)[:-1])
+
+
+def broken_take_in(right):
+    return lambda self: None
+
+
+@pytest.mark.parametrize(
+    ("method", "breaking"),
+    [
+        ("_sizes", broken_commit),
+        ("_current", broken_fence),
+        ("heads", broken_heads),
+        ("put", broken_put),
+        ("_adopt", broken_take_in),
+    ],
+)
+def test_the_kit_catches_a_store_that_breaks_the_contract(tmp_path, monkeypatch, method, breaking):
+    monkeypatch.setattr(Store, method, breaking(getattr(Store, method)))
+    with pytest.raises((AssertionError, StoreError)):
+        check_store(lambda: Store.open(tmp_path / "k"))

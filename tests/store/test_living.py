@@ -582,3 +582,35 @@ def test_three_processes_learn_at_once(path):
         before = seen(store)
         rebuild(store)
         assert seen(store) == before and verify(store, level="full").exit_status == 0
+
+
+def test_a_record_that_is_taken_back_loses_the_row_that_others_gave_it(store, path, monkeypatch):
+    layer = store.put(b"layer")
+    put_all = store.record_files.put_all
+
+    def meddle(some):
+        put_all(some)
+        monkeypatch.undo()
+        Store.open(path).close()  # gives the record its row
+        store.objects.remove(layer)
+
+    monkeypatch.setattr(store.record_files, "put_all", meddle)
+    with pytest.raises(MissingObject):
+        store.add_record("note", {"n": 1}, refs=[layer])
+    assert not list(store.records("note")) and verify(store, level="full").exit_status == 0
+
+
+def test_an_unfinished_record_whose_needs_are_gone_is_set_aside(store, path):
+    kept = learned(store, "x", 1)
+    layer = store.put(b"collected before the record of a process that died had its row")
+
+    def die() -> None:
+        dying = Store.open(path)
+        dying.catalogue.transaction = lambda: os.kill(os.getpid(), signal.SIGKILL)
+        dying.add_record("task", {"name": "x", "layers": [layer]}, refs=[layer])
+
+    os.waitpid(in_child(die), 0)
+    store.objects.remove(layer)
+    with Store.open(path) as opened:
+        assert [address for address, _ in opened.records("task")] == [kept] and opened.head("task/x") == kept
+        assert verify(opened, level="full").exit_status == 0 and len(list((path / "quarantine").iterdir())) == 1

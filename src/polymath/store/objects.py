@@ -1,7 +1,7 @@
 """Immutable bytes under their SHA-256: `root/ab/<64 hexadecimal digits>`.
 
-One `Folder` is one such tree. Its few methods (put, read, size, addresses, remove) are all the store asks of a place
-for bytes, so that another kind of place can stand in for it. It knows neither records nor tensors.
+`Objects` is all that a store asks of a place for bytes, `Folder` such a place: one tree of files. Another kind of place
+can stand in for it if it passes `kit.check_objects`. None knows records or tensors.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import Enum
 from pathlib import Path
+from typing import Protocol
 
 from . import disk
 from .disk import Buffer
@@ -49,6 +50,44 @@ class Sync(Enum):
     """The bytes, perhaps under the temporary name: a power cut may undo a renaming, and the next open repeats it."""
     NOTHING = "nothing"
     """What the system has written by then: killing a process loses nothing, a power cut the last half minute or so."""
+
+
+class Objects(Protocol):
+    """A place for immutable bytes. Addresses are checked before they become names: ValueError for what is none.
+
+    Every failed call raises one StoreError. When `put` and `put_all` return, every other process sees the objects, and
+    they are as durable as the place was told to make them. The same bytes are stored once.
+    """
+
+    failed: SyncFailed | None
+    """Why nothing can be put any more, once the disk has refused to make something durable."""
+
+    def put(self, chunks: Sequence[Buffer]) -> str:
+        """Store the bytes of all chunks as one object; its address."""
+
+    def put_all(self, objects: Mapping[str, Sequence[Buffer]]) -> None:
+        """Store several objects under the addresses of their bytes."""
+
+    def read(self, address: str) -> bytearray:
+        """The bytes of an object, checked. Raises MissingObject, CorruptObject."""
+
+    def size(self, address: str) -> int | None:
+        """Bytes of an object, or None if it is not here."""
+
+    def keep(self, address: str) -> bool:
+        """Whether an object is here; if so it is young from now on."""
+
+    def addresses(self) -> Iterator[str]:
+        """Every address here, in order."""
+
+    def remove(self, address: str, *, older_than: float = 0.0) -> bool:
+        """Take an object away if it is so many seconds old; False if not. True if it was gone."""
+
+    def set_aside(self, address: str) -> None:
+        """No longer serve an object, without losing its bytes."""
+
+    def forget_checks(self) -> None:
+        """Hash everything again at the next read."""
 
 
 class Folder:
