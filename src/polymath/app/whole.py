@@ -25,7 +25,7 @@ def draw(out: Path | None, *, knowledge: Polymath, as_json: bool) -> None:
     target = None
     if out is not None or not as_json:
         target = write_map(union, out or Path("map.html"))
-        terminal.say(f"map of {len(union.paths):,} tasks written to {target}")
+        terminal.say(f"map written to {target}")
     if as_json:
         terminal.print_json(plain({**map_data(union), **({"out": str(target)} if target else {})}))
 
@@ -70,7 +70,7 @@ def show(share: Share, whole: Union) -> None:
     with_ = f" with {_names(share.shares_with)}" if share.shares_with else ""
     lines = [
         f"stored for its path: {share.parameters:,} parameters, of them {shared:,} shared{with_} and {own:,} its own",
-        f"active share of the whole model ({len(whole.paths):,} tasks, {whole.all_parameters:,} parameters): "
+        f"active share of the whole model ({len(whole.tasks):,} tasks, {whole.all_parameters:,} parameters): "
         f"{100 * share.active:.3g} % of the parameters, {100 * share.active_work:.3g} % of the multiply-adds",
         f"builds on: {_names(share.builds_on) or 'nothing'}; built upon by: {_names(share.built_upon_by) or 'nobody'}",
         f"imported knowledge: {_names(share.imported) or 'none'}",

@@ -22,8 +22,8 @@ WIDEST, NARROWEST, ROOM = 200.0, 104.0, 560.0
 """Of boxes, and what they share at either side."""
 BETWEEN, TOP, LEFT, INPUTS = 56.0, 30.0, 14.0, 54.0
 """From the last shared column to the own ones; room above, at the left, and for names of inputs."""
-NAME, BUILT, SIZE = 140.0, 200.0, 140.0
-"""Room for a task's name, for what it builds on, for its size."""
+LETTERS, BUILT, SIZE = 28, 200.0, 140.0
+"""Most letters of a task's name; room for what it builds on, and for its size."""
 LEGEND = (
     "A line is a task on its way from its input to its answer; a box is layers. A strong outline: used by "
     "several tasks; stacked boxes are alike copies (folds, members of an ensemble); dashed ones came from outside."
@@ -117,9 +117,9 @@ def map_file(union: Union) -> str:
 
 def said(union: Union) -> str:
     """The whole model in one sentence."""
-    alone = sum(union.share(name).parameters for name in union.paths)
+    alone = sum(union.share(name).parameters for name in union.tasks)
     saved = f"; {amount(alone)} if nothing were shared" if alone > union.all_parameters else ""
-    what = f"{counted(len(union.paths), 'task')}, {counted(len(union.genes), 'gene')}"
+    what = f"{counted(len(union.tasks), 'task')}, {counted(len(union.genes), 'gene')}"
     return f"{what}, {amount(union.all_parameters)} parameters{saved}"
 
 
@@ -135,7 +135,7 @@ def _drawn(union: Union) -> tuple[float, float, list[Html]]:
     _settle(places, order, rows, scale)
     hues = {name: round(360 * i / len(order)) for i, name in enumerate(order)}
     shares = {name: union.share(name) for name in order}
-    width = right + NAME + SIZE + BUILT
+    width = right + named_width(order) + SIZE + BUILT
     parts: list[Html] = [tag("style", Html(STYLE + _hover(order)))]
     parts += [_row(union, shares[name], rows[name], (right, width), hues[name], order) for name in order]
     parts += [
@@ -146,10 +146,16 @@ def _drawn(union: Union) -> tuple[float, float, list[Html]]:
         parts += [_word(LEFT, 14, "shared by several tasks"), _word(split, 14, "held by one task alone")]
     parts += [
         _word(right + 16, 14, "task"),
-        _word(right + NAME, 14, "parameters"),
-        _word(right + NAME + SIZE, 14, "builds on"),
+        _word(right + named_width(order), 14, "parameters"),
+        _word(right + named_width(order) + SIZE, 14, "builds on"),
     ]
     return width, height, parts
+
+
+def named_width(names: Sequence[str]) -> float:
+    """Room for the names of tasks."""
+    longest = max(min(len(name), LETTERS) for name in names)
+    return 26 + 0.62 * (scale_for(len(names)).font + 1.5) * max(longest, 8)
 
 
 def task_order(union: Union, found: Sequence[Node]) -> list[str]:
@@ -325,6 +331,7 @@ def described(node: Node) -> str:
 
 def _row(union: Union, share: Share, y: float, room: tuple[float, float], hue: int, order: Sequence[str]) -> Html:
     right, width = room
+    after = right + named_width(order)
     number = order.index(share.name)
     scale = scale_for(len(order))
     size = scale.font + 1.5
@@ -334,8 +341,7 @@ def _row(union: Union, share: Share, y: float, room: tuple[float, float], hue: i
         if share.parameters_shared
         else amount(share.parameters)
     )
-    wild = union.stored[share.name].imported
-    named = text(share.name, int(NAME / (size * 0.6)))
+    named = text(share.name, LETTERS)
     built = text(", ".join(share.builds_on), int(BUILT / (size * 0.53)))
     parts = [
         tag("title", _told(union, share)),
@@ -343,9 +349,9 @@ def _row(union: Union, share: Share, y: float, room: tuple[float, float], hue: i
             "rect", x=right, y=round(y - scale.row / 2, 1), width=round(width - right), height=scale.row, class_="back"
         ),
         tag("circle", cx=right, cy=round(y, 1), r=min(4.5, scale.row / 4), class_="dotted", style=f"--h:{hue}"),
-        _word(right + 10, base, named + (" (imported)" if wild else ""), size=size, kind="task"),
-        _word(right + NAME, base, own, size=scale.font),
-        _word(right + NAME + SIZE, base, built, size=scale.font),
+        _word(right + 10, base, named, size=size, kind="task"),
+        _word(after, base, own, size=scale.font),
+        _word(after + SIZE, base, built, size=scale.font),
     ]
     return tag("g", join(parts), class_=f"row t t{number}")
 

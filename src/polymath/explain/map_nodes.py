@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 from ..model.union import Union, UnionGene
 
-MOST_LAYERS = 90
-"""Boxes up to which every layer has one of its own."""
+MOST_LAYERS, MOST_COLUMNS = 90, 10
+"""Boxes, and boxes one behind the other, up to which every layer has one of its own."""
 WORDS = ("operation", "how", "cell", "combine")
 """Settings that tell layers of a kind apart, beside their width."""
 
@@ -48,6 +48,8 @@ class _Group:
     sources: set[int]
     ports: set[str]
     stack: int = 0
+    layers: dict[object, str] = field(default_factory=dict)
+    """Kinds of its layers, in order; copies once."""
 
 
 def nodes(union: Union, *, runs: bool | None = None) -> list[Node]:
@@ -58,7 +60,7 @@ def nodes(union: Union, *, runs: bool | None = None) -> list[Node]:
     they stand in the box of what they read.
     """
     groups = _alike(union)
-    if runs or (runs is None and len(groups) > MOST_LAYERS):
+    if runs or (runs is None and (len(groups) > MOST_LAYERS or _depth(groups) > MOST_COLUMNS)):
         groups = _runs(groups)
     return [_node(union, group) for group in groups]
 
@@ -86,6 +88,7 @@ def _alike(union: Union) -> list[_Group]:
             (before,) = sources
             if groups[before].tasks == tuple(gene.paths):  # poolings and scales stand with what they read
                 groups[before].genes.append(gene)
+                groups[before].layers[gene.kind, str(gene.layer)] = gene.kind
                 group_of[place] = before
                 continue
         settings = tuple(str(gene.layer.get(name, "")) for name in WORDS)
@@ -99,11 +102,18 @@ def _alike(union: Union) -> list[_Group]:
         )
         if key not in found:
             found[key] = len(groups)
-            groups.append(_Group([], tuple(gene.paths), sources, ports))
+            groups.append(_Group([], tuple(gene.paths), sources, ports, layers={place: gene.kind}))
         group_of[place] = found[key]
         groups[found[key]].genes.append(gene)
         groups[found[key]].stack += 1
     return groups
+
+
+def _depth(groups: Sequence[_Group]) -> int:
+    depth: list[int] = []
+    for group in groups:
+        depth.append(1 + max((depth[source] for source in group.sources), default=0))
+    return max(depth, default=0)
 
 
 def _runs(groups: Sequence[_Group]) -> list[_Group]:
@@ -125,6 +135,7 @@ def _runs(groups: Sequence[_Group]) -> list[_Group]:
         run = merged.setdefault(root(place), _Group([], group.tasks, set(), set()))
         run.genes += group.genes
         run.ports |= group.ports
+        run.layers |= {(place, key): kind for key, kind in group.layers.items()}
         run.sources |= {root(source) for source in group.sources} - {root(place)}
         run.stack = max(run.stack, group.stack)
     order = _ordered(merged)
@@ -155,7 +166,7 @@ def _node(union: Union, group: _Group) -> Node:
     last = group.genes[-1]
     width = last.layer.get("width")
     return Node(
-        kinds=tuple(_once(group.genes)),
+        kinds=tuple(group.layers.values()),
         width=width if isinstance(width, int) else 0,
         genes=len(group.genes),
         stack=group.stack,
@@ -164,13 +175,3 @@ def _node(union: Union, group: _Group) -> Node:
         sources=tuple(sorted(group.sources)),
         ports=tuple(sorted(port.partition(":")[2] for port in group.ports)),
     )
-
-
-def _once(genes: Iterable[UnionGene]) -> Iterable[str]:
-    """Kinds of genes, alike ones (copies of a stack) once."""
-    seen: set[tuple[str, str]] = set()
-    for gene in genes:
-        key = (gene.kind, str(sorted(gene.layer.items())))
-        if key not in seen:
-            seen.add(key)
-            yield gene.kind

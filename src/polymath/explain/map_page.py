@@ -34,11 +34,11 @@ def map_page(union: Union) -> str:
 
 
 def _facts(union: Union) -> Html:
-    alone = sum(union.share(name).parameters for name in union.paths)
-    shares = sorted(union.share(name).active for name in union.paths)
+    alone = sum(union.share(name).parameters for name in union.tasks)
+    shares = sorted(union.share(name).active for name in union.tasks) or [0.0]
     built = sum(1 for one in union.stored.values() if one.built_on)
     facts = (
-        ("tasks", f"{len(union.paths):,}", f"{built:,} build on another"),
+        ("tasks", f"{len(union.tasks):,}", f"{built:,} build on another"),
         ("layers stored", f"{len(union.genes):,}", "each once, however many tasks use it"),
         ("parameters", amount(union.all_parameters), f"{amount(alone)} if nothing were shared"),
         ("active for one task", f"{number(100 * shares[len(shares) // 2], 3)} %", "of all parameters, middle task"),

@@ -115,6 +115,11 @@ class Union:
         self.paths[one.name] = tuple(dict.fromkeys(places.values()))
         self.outputs[one.name] = {output: places[name] for output, name in one.path["outputs"].items()}
 
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """Names of the paths that answer something: all but what came from outside."""
+        return tuple(name for name, one in self.stored.items() if not one.imported)
+
     # Sizes -------------------------------------------------------------------------------------------------------
     def parameters(self, addresses: Iterable[str]) -> int:
         """Numbers stored at these addresses."""
