@@ -186,8 +186,8 @@ class ProblemSpace:
         return Design(method="own", path=path, starts=starts, recipe=recipe)
 
     def _first_tries(self) -> list[tuple[Space, Answer]]:
-        """Every method once. Before the first net: cheap heads on the most promising parents, then what was best for
-        this task before, learned anew, and its own nets, trained on."""
+        """Every method once. Prototypes on the most promising parent first of all; before the first net cheap heads on
+        other parents, then what was best for this task before, learned anew, and its own nets, trained on."""
 
         def one(method: str, parents: tuple[Parent, ...] = ()) -> tuple[Space, Answer]:
             return lambda choose: self._design(choose, choose("method", [method]), parents), first
@@ -201,15 +201,17 @@ class ProblemSpace:
 
         settings = self.settings
         before: list[tuple[Space, Answer]] = []
+        heads: list[tuple[Space, Answer]] = []
         if settings.space in ("all", "heads"):
             before += [one("stored", (parent,)) for parent in settings.parents[:STORED_FIRST]]
-            # The other head on the best of them: with few examples it is the better one.
-            before[1:1] = [(space, _prototypes) for space, _ in before[:1]]
+            # On the best of them prototypes too, the better head for few examples: it is the cheapest thing there is.
+            heads = [(space, _prototypes) for space, _ in before[:1]]
         before += [(self._space, as_traced(trace, changed=self._changed(trace))) for trace in settings.again]
         before += [own(net, tuned) for place, net in enumerate(settings.own) for tuned in TUNED[: 2 - place]]
         place = next((n for n, method in enumerate(self._methods) if method == "path"), len(self._methods))
         tries = [one(method) for method in self._methods]
-        return [*tries[:place], *before, *tries[place:]]
+        early = self._methods[:1].count("constant")
+        return [*tries[:early], *heads, *tries[early:place], *before, *tries[place:]]
 
     def _changed(self, trace: Trace) -> dict[str, float]:
         """The place of a trace's method among those that are offered now."""

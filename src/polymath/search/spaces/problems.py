@@ -257,9 +257,7 @@ class ProblemPlan:
         short = [e for e in experiments if len(self._rungs.get(e.number, [])) == 1 and e.results and not e.failed]
         best = sorted(short, key=lambda e: (-e.results[0].score, e.number))[: clock.lanes]
         self._chosen = [e.number for e in best]
-        surplus = (
-            1.0 if clock.by_work else 1.3
-        )  # under the real clock the schedule should end with the time, not before
+        surplus = 1.0 if clock.by_work else AMPLE
         for experiment in best:
             path = self._made[experiment.number].path
             assert path is not None
