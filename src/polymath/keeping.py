@@ -35,7 +35,7 @@ def forget(store: Store, name: str) -> Gone:
     """See `Polymath.forget`."""
     load_record(store, name)  # says what there is instead
     current = store.head(HEAD + name)
-    versions = {address for address, _ in store.records(KIND, where={"name": name})} | ({current} if current else set())
+    versions = {*store.versions(KIND, where={"name": name}), *([current] if current else ())}
     freed = _without_scratch(store, name)
     done = stores.forget(store, sorted(versions), reason="forgotten")
     shared: dict[str, set[str]] = {}

@@ -58,6 +58,10 @@ PAGE_OF_RECORDS = """
 
 HIDDEN = """(address IN (SELECT target FROM tombstone) OR (kind = 'head' AND EXISTS (
     SELECT 1 FROM ref JOIN tombstone ON target = ref.object WHERE ref.record = address)))"""
+VERSIONS = """
+    SELECT address FROM record WHERE kind=? AND NOT $hidden AND NOT EXISTS (
+        SELECT 1 FROM json_each(?) AS wanted WHERE json_extract(text, '$.body.' || wanted.key) IS NOT wanted.value)
+    ORDER BY written, address""".replace("$hidden", HIDDEN)
 LIST_HIDDEN = "SELECT address FROM record WHERE $hidden".replace("$hidden", HIDDEN)
 SIZES = """
     WITH kept AS (SELECT address FROM record WHERE NOT $hidden)
@@ -357,10 +361,11 @@ class Catalogue:
         prefix: str = "",
     ) -> list[tuple[int, str, str]]:
         """The next visible records of a kind as (written, address, text), in order."""
-        for name in where:
-            if not FIELD.fullmatch(name):
-                raise ValueError(f"{name!r} is not the name of a field that records can be found by.")
-        return self._rows(PAGE_OF_RECORDS, [kind, *after, len(prefix), prefix, canonical(dict(where)), PAGE])
+        return self._rows(PAGE_OF_RECORDS, [kind, *after, len(prefix), prefix, _wanted(where), PAGE])
+
+    def versions(self, kind: str, *, where: Mapping[str, str]) -> list[str]:
+        """The addresses of all records of a kind that are not hidden, those that others took the place of too."""
+        return [row[0] for row in self._rows(VERSIONS, (kind, _wanted(where)))]
 
     def last_written(self) -> int:
         """The highest logical time of any record."""
@@ -443,6 +448,13 @@ class Catalogue:
             "INSERT OR REPLACE INTO lease VALUES(?, ?, ?, ?, ?, ?, ?)",
             (lease.trial, lease.fence, lease.owner, lease.boot, lease.process, lease.progress, lease.held),
         )
+
+
+def _wanted(where: Mapping[str, str]) -> str:
+    for name in where:
+        if not FIELD.fullmatch(name):
+            raise ValueError(f"{name!r} is not the name of a field that records can be found by.")
+    return canonical(dict(where))
 
 
 @contextlib.contextmanager

@@ -203,6 +203,10 @@ class Store:
         """
         return self._listed(kind, where=where or {}, prefix="")
 
+    def versions(self, kind: str, *, where: Mapping[str, str]) -> list[str]:
+        """The addresses of all records that `where` asks for, also of those that later ones took the place of."""
+        return [believable(address) for address in self.catalogue.versions(kind, where=where)]
+
     def _listed(self, kind: str, *, where: Mapping[str, str], prefix: str) -> Iterator[tuple[str, dict[str, Any]]]:
         after = (-1, "")
         while page := self.catalogue.page(kind, where=where, after=after, prefix=prefix):
