@@ -81,7 +81,7 @@ class Wishes(Spec):
     members: int | None = Field(default=None, ge=1)
     """Experiments in the final path at most; None = as many as help."""
     memory_bytes: int | None = Field(default=None, gt=0)
-    generator: str = "random"
+    generator: str = "bandit"
     cutter: str = "halving"
     space: str = "all"
     build_on: bool = True

@@ -57,7 +57,7 @@ def search(  # noqa: PLR0913 - what a user may choose, each by name
     space: Space,
     evaluate: Evaluate,
     *,
-    generator: str = "random",
+    generator: str = "bandit",
     cutter: str = "halving",
     budget: str | float | None = None,
     experiments: int | None = None,
