@@ -16,6 +16,7 @@ import argparse
 import hashlib
 import itertools
 import multiprocessing
+import os
 import shutil
 import statistics
 import tempfile
@@ -471,6 +472,7 @@ def main() -> None:
     given = made.parse_args()
     plan, stem = (QUICK, f"{NAME}-quick") if given.quick else (FULL, NAME)
     file = common.HERE / "results" / f"{stem}.jsonl"
+    os.environ |= {"OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}  # of the two that learn side by side
     if not given.report:
         records = [{**record, "seed": given.seed} for record in run(plan, seed=given.seed, cache=given.cache)]
         file.unlink(missing_ok=True)

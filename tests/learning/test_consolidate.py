@@ -154,3 +154,27 @@ def test_tasks_whose_rows_are_gone_are_named(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="0 tasks"):
         consolidate(store.store, wishes=Wishes(work=1, cache=str(tmp_path / "other")), listener=heard)
     assert any("low" in line and "no longer in the cache" in line for line in heard.lines)
+
+
+def test_the_command_says_what_became_of_each_task(
+    slept: Consolidated,
+    place: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    from typer.testing import CliRunner
+
+    from polymath.app import consolidating
+    from polymath.app.main import app
+
+    monkeypatch.setattr("polymath.learning.consolidate.consolidate", lambda store, **_: slept)
+    store = str(place / "store")
+    consolidating.consolidate((), begin=0.0, budget="9s", seed=0, device="cpu", store=Path(store), as_json=True)
+    assert Consolidated.from_json(capsys.readouterr().out) == slept
+    consolidating.consolidate((), begin=0.0, budget="9s", seed=0, device="cpu", store=Path(store), as_json=False)
+    said = capsys.readouterr().out
+    assert "trunk-1" in said
+    assert "kept: it is private" in said
+    wrong = CliRunner().invoke(app, ["consolidate", "--store", str(tmp_path / "nowhere")])
+    assert wrong.exit_code == 2

@@ -7,6 +7,7 @@ on these rows the old answers and a cheap head on the trunk are compared, and no
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections import Counter
@@ -44,8 +45,10 @@ from .study import Provenance, Study
 HELD_OUT = 0
 """The fold of every task that the trunk never learns from."""
 FEWEST_TASKS = 2
-MOST_ROWS = 400_000
+MOST_ROWS, MOST_BYTES = 400_000, 1 << 30
 """Of all tasks together; of larger ones an even sample of each."""
+CHUNK = 2048
+"""Pictures that are brought to another size at a time."""
 MOST_JUDGED = 5_000
 """Held-out rows on which the trunk itself is judged while it is trained."""
 SHRINKAGE = 0.1
@@ -176,11 +179,12 @@ def _joined(sources: Sequence[_Source], name: str) -> tuple[pa.Table, Problem]:
         sizes[source.size] += len(source.dataset.training())
     size = sizes.most_common(1)[0][0]
     total = sum(len(source.dataset.training()) for source in sources)
+    most = min(MOST_ROWS, MOST_BYTES // (sources[0].pictures.shape[1] * math.prod(size)))
     held = sum(len(source.dataset.validation(HELD_OUT)) for source in sources)
     pictures, labels, parts = [], [], []
     for source in sources:
         for part, rows, share in (
-            ("train", source.dataset.training(HELD_OUT), MOST_ROWS / total),
+            ("train", source.dataset.training(HELD_OUT), most / total),
             ("validation", source.dataset.validation(HELD_OUT), MOST_JUDGED / max(held, 1)),
         ):
             codes = np.asarray(source.dataset.targets[source.output][rows]).reshape(-1)
@@ -217,10 +221,12 @@ def _sized(pictures: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
         return pictures
     import torch
 
-    values = torch.nn.functional.interpolate(
-        torch.from_numpy(pictures).float(), size=size, mode="bilinear", antialias=True, align_corners=False
-    )
-    return values.round().clamp(0, 255).to(torch.uint8).numpy()
+    result = np.empty((*pictures.shape[:2], *size), dtype=np.uint8)
+    for start in range(0, len(pictures), CHUNK):
+        some = torch.from_numpy(pictures[start : start + CHUNK]).float()
+        values = torch.nn.functional.interpolate(some, size=size, mode="bilinear", antialias=True, align_corners=False)
+        result[start : start + CHUNK] = values.round().clamp(0, 255).to(torch.uint8).numpy()
+    return result
 
 
 def _free_name(store: Store) -> str:
