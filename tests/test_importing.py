@@ -111,3 +111,8 @@ def test_tensors_that_do_not_fit(files: tuple[Path, Path], tmp_path: Path) -> No
         with pytest.raises(BadInput, match="is no file of tensors"):
             take_in(store, "net", tensors=files[0], layers=files[1])
         assert not store.heads("imported/")
+
+
+def test_a_task_that_was_forgotten_meanwhile_brings_nothing(tmp_path: Path) -> None:
+    with Store.open(tmp_path / "store") as store:
+        assert imported(store, ("gone", "imported/net")) == ("imported/net",)

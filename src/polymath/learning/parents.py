@@ -94,7 +94,10 @@ def imported(store: Store, built_on: Iterable[str]) -> tuple[str, ...]:
     """Knowledge from outside that these lenders are, or themselves were built upon."""
     found: set[str] = set()
     for name in built_on:
-        found.update([name] if name.startswith(IMPORTED) else load_record(store, name).imported)
+        if name.startswith(IMPORTED):
+            found.add(name)
+        elif store.head(HEAD + name) is not None:  # it may have been forgotten while this task was learned
+            found.update(load_record(store, name).imported)
     return tuple(sorted(found))
 
 
