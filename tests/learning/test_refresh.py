@@ -142,6 +142,8 @@ def test_what_is_unlike_before_is_told(cancer: pd.DataFrame, folder: Path) -> No
     assert set(found.noticed) <= set(said)
     with pytest.raises(BadInput, match=r"mean area.*lack this column.*Add it"):
         task.refresh(cancer[FEW:MANY].drop(columns="mean area"), work=0.01, **_how(folder))
+    with pytest.raises(BadInput, match="4 new rows are too few"):
+        task.refresh(cancer[FEW : FEW + 4], work=0.01, **_how(folder))
     with pytest.raises(BadInput, match=r"target.*lack this column"):
         task.refresh(cancer[FEW:MANY].drop(columns="target"), work=0.01, **_how(folder))
 

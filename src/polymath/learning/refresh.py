@@ -140,6 +140,12 @@ def _old(record: TaskRecord, cache: Path) -> Dataset | None:
 
 def _encoded(rows: Rows, problem: Problem, old: Dataset | None, *, seed: int, cache: Path) -> Dataset:
     """The new rows by the problem's own measure, with a test part and folds of their own, as many as the old ones."""
+    if len(rows) < rowsplits.FEWEST_ROWS:
+        raise BadInput(
+            f"{len(rows)} new rows are too few to tell whether they teach anything",
+            file=rows.source,
+            remedy=f"Wait until there are {rowsplits.FEWEST_ROWS} or more; old rows among them do no harm.",
+        )
     if problem.split.kind == "given" and problem.split.column not in rows.table.column_names:
         problem = problem.replace(split=problem.split.replace(kind="auto", column=None))
     split = split_of(problem, rows, seed=seed)

@@ -208,6 +208,7 @@ class Renewal(Study):
         super().__init__(*args, **kwargs)
         self.known = known
         self.verdict: Verdict | None = None
+        self._kept = 0.0
         labels = [str(one["label"]).removesuffix(" (before)") for one in known.record.members]
         self.take_rows(np.concatenate([self.dataset.validation(fold) for fold in known.folds]))
         for member, _ in known.members:
@@ -223,19 +224,32 @@ class Renewal(Study):
         if state == "learning":
             return None
         self.members |= {member.number: member for member, _ in self.known.members}  # however many were found since
-        return super().publish(state)
+        for kept in self._shares():
+            self._kept = kept
+            record = super().publish(state)
+            if record is not None:
+                return record
+        return None
+
+    def _shares(self) -> tuple[float, ...]:
+        """Shares of the answer that the old path keeps, to be tried in turn.
+
+        Where the old rows are gone nothing tells what new weights have forgotten: it keeps its say from the first, as
+        when weights are averaged to stay robust (Wortsman et al. 2022, arXiv:2109.01903).
+        """
+        if not self.known.members:
+            return (0.0,)
+        kept = KEPT_BESIDE_NEW if self.known.more_classes else KEPT
+        return (0.0, kept) if self.known.rows_old else (kept,)
 
     def _choose(self) -> dict[int, float]:
         chosen = super()._choose()
-        if self.known.rows_old or not self.known.members:
+        if not self._kept:
             return chosen
-        # Nothing tells what new weights have forgotten: the old path keeps its say, as when weights are averaged to
-        # stay robust (Wortsman et al. 2022, arXiv:2109.01903).
-        kept = KEPT_BESIDE_NEW if self.known.more_classes else KEPT
         whole = sum(weight for _, weight in self.known.members)
-        mixed = {number: (1 - kept) * weight for number, weight in chosen.items()}
+        mixed = {number: (1 - self._kept) * weight for number, weight in chosen.items()}
         for member, weight in self.known.members:
-            mixed[member.number] = mixed.get(member.number, 0.0) + kept * weight / whole
+            mixed[member.number] = mixed.get(member.number, 0.0) + self._kept * weight / whole
         return mixed
 
     def _built_on(self, path: Path, weights: Mapping[int, float]) -> tuple[str, ...]:
@@ -270,7 +284,8 @@ class Renewal(Study):
         else:
             why = "it is better by more than noise" + (", and worse on no part" if self.known.rows_old else "")
         better = why.startswith("it is better")
-        self.verdict = Verdict(better=better, why=why, old=old, new=new, noise=noise)
+        if better or self.verdict is None:
+            self.verdict = Verdict(better=better, why=why, old=old, new=new, noise=noise)
         return better
 
     def _noise(self, sides: list[tuple[dict[str, np.ndarray], Any]], targets: dict[str, np.ndarray]) -> float | None:
