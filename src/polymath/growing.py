@@ -55,18 +55,7 @@ def _note(record: TaskRecord) -> str:
 
 
 def num_values(store: Store, address: str) -> int:
-    """How many numbers the tensors at an address hold.
-
-    Read from their header, so that on a local disk the cost does not grow with them; other places are read whole.
-    """
-    from .store.objects import Folder
-
-    if isinstance(store.objects, Folder):
-        with open(store.objects.path(address), "rb") as file:
-            (length,) = struct.unpack("<Q", file.read(8))
-            header = json.loads(file.read(length))
-    else:
-        data = store.objects.read(address)
-        (length,) = struct.unpack_from("<Q", data)
-        header = json.loads(bytes(data[8 : 8 + length]))
+    """How many numbers the tensors at an address hold; read from their header, so the cost does not grow with them."""
+    (length,) = struct.unpack("<Q", store.objects.beginning(address, 8))
+    header = json.loads(store.objects.beginning(address, 8 + length)[8:])
     return sum(math.prod(entry["shape"]) for name, entry in header.items() if name != "__metadata__")

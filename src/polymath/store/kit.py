@@ -48,6 +48,7 @@ def check_objects(objects: Objects) -> None:
         assert address == sha256(data) == objects.put([memoryview(data)[:1], data[1:]]), "the address is the SHA-256"
         assert bytes(objects.read(address)) == data and objects.size(address) == len(data), "bytes come back"
         assert objects.keep(address), "what is here can be kept"
+    assert objects.beginning(address, 3) == bytes(range(3)) and objects.beginning(address, 1 << 30) == data
     some = {sha256(data): [data] for data in (b"one", b"two", b"three")}
     objects.put_all(some)
     found = list(objects.addresses())

@@ -17,7 +17,7 @@ from ..spec import BadInput, printable
 from . import place, records
 from .collect import AT_A_TIME, remove_unnamed
 from .errors import CorruptObject, MissingObject, StoreError
-from .objects import ADDRESS, Folder
+from .objects import ADDRESS, Folder, Objects
 from .records import EXACT_INTEGER, HEAD, TOMBSTONE, Record
 from .store import Store, own_sizes
 
@@ -239,7 +239,7 @@ class Survey:
         folder = self._ours.objects if here else self._source.objects
         return (here or there) and (not finite or self._once("finite", address, lambda: self._finite(address, folder)))
 
-    def _is_ours(self, address: str, folder: Folder) -> bool:
+    def _is_ours(self, address: str, folder: Objects) -> bool:
         """Whether we have it unharmed; a damaged one is as if it were not here, and so it is healed."""
 
         def find() -> bool:
@@ -266,7 +266,7 @@ class Survey:
             self._refuse(address, "objects that cannot be read")
         return address in self._sizes
 
-    def _finite(self, address: str, folder: Folder) -> bool:
+    def _finite(self, address: str, folder: Objects) -> bool:
         from . import tensors
 
         try:

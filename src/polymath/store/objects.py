@@ -71,6 +71,9 @@ class Objects(Protocol):
     def read(self, address: str) -> bytearray:
         """The bytes of an object, checked. Raises MissingObject, CorruptObject."""
 
+    def beginning(self, address: str, count: int) -> bytes:
+        """The first bytes of an object, not checked: to look at, not to use. Raises MissingObject."""
+
     def size(self, address: str) -> int | None:
         """Bytes of an object, or None if it is not here."""
 
@@ -244,6 +247,16 @@ class Folder:
                 raise corrupt(address, "its bytes do not hash to its address")
             self._seen[address] = stamp
         return data
+
+    def beginning(self, address: str, count: int) -> bytes:
+        """The first bytes of an object, not checked: to look at, not to use. Raises MissingObject, StoreError."""
+        try:
+            with open(disk.open_regular(self.path(address)), "rb") as file:
+                return file.read(count)
+        except FileNotFoundError:
+            raise missing(address) from None
+        except OSError as error:
+            raise from_os(error, f"Reading object {address}") from error
 
     def forget_checks(self) -> None:
         """Hash everything again at the next read, as a full verify must."""

@@ -20,7 +20,7 @@ from ..spec import sha256
 from . import disk, locks, place, records
 from .catalogue import Catalogue, Damaged, Lease
 from .errors import MissingObject, StoreError, corrupt, from_os, missing
-from .objects import ADDRESS, Folder, Sync, checked
+from .objects import ADDRESS, Folder, Objects, Sync, checked
 from .records import HEAD, TOMBSTONE, Draft, Record
 
 if TYPE_CHECKING:
@@ -44,13 +44,15 @@ class Store:
     {'name': 'flowers'}
     """
 
-    def __init__(self, path: Path, *, identity: str, read_only: bool, scratch: bool) -> None:
+    def __init__(
+        self, path: Path, *, identity: str, read_only: bool, scratch: bool, places: tuple[Objects, Objects] | None
+    ) -> None:
         """Use `Store.open`."""
         self.path, self.identity, self.read_only = path, identity, read_only
         temporary, quarantine = path / "tmp", path / "quarantine"
         sync = Sync.NOTHING if scratch else Sync.NAME
-        self.objects = Folder(path / "objects", temporary=temporary, quarantine=quarantine, sync=sync)
-        self.record_files = Folder(
+        objects = Folder(path / "objects", temporary=temporary, quarantine=quarantine, sync=sync)
+        self._record_folder = Folder(
             path / "records",
             temporary=temporary,
             quarantine=quarantine,
@@ -58,6 +60,9 @@ class Store:
             sync=Sync.BYTES,
             ending=RECORD,
         )
+        self.objects: Objects
+        self.record_files: Objects
+        self.objects, self.record_files = places or (objects, self._record_folder)
         self.catalogue = Catalogue(path / "catalog.db", lock=None if read_only else path / "locks" / "write")
         self.presence: locks.Presence | None = None
 
@@ -70,6 +75,7 @@ class Store:
         read_only: bool = False,
         scratch: bool = False,
         mounts: Path = place.MOUNTS,
+        places: tuple[Objects, Objects] | None = None,
     ) -> Self:
         """Open the store at `path`, or make one in a new or empty folder.
 
@@ -77,11 +83,12 @@ class Store:
         StoreError for what the disk refuses. A damaged catalogue is set aside and built again from the records.
         `read_only` writes nothing, so it also opens a store on read-only media. The objects of a `scratch` store can be
         made again: they survive the death of any process, but are not waited for until the disk has them. After the
-        machine has started anew the next open removes those that a power cut left incomplete.
+        machine has started anew the next open removes those that a power cut left incomplete. `places`: where the
+        objects and the records are, if not in the folder (see `cloud`).
         """
         folder = Path(path)
         found = place.settle(folder, create=create and not read_only, mounts=mounts)
-        store = cls(folder, identity=found.store, read_only=read_only, scratch=scratch)
+        store = cls(folder, identity=found.store, read_only=read_only, scratch=scratch, places=places)
         if read_only:
             try:
                 store.catalogue.open()
@@ -439,7 +446,7 @@ class Store:
                 # Not whole: the sweep takes it. Not there: another process is opening the store too.
                 with contextlib.suppress(ValueError, FileNotFoundError), open(disk.open_regular(source), "rb") as file:
                     record = records.read(file.read(records.MAX_RECORD_BYTES + 1))
-                    self.record_files.take(source, record.address)
+                    self._record_folder.take(source, record.address)
 
     def _drop_incomplete(self) -> None:
         """Once after every start of the machine: remove the objects of a scratch store that are not what they say."""

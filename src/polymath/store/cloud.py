@@ -1,0 +1,140 @@
+"""Objects in a bucket: S3, GCS, Azure, or whatever else obstore speaks to (extra `cloud`).
+
+For the objects and records of a store whose folder keeps the catalogue and the locks: so one machine writes at a time.
+"""
+
+from __future__ import annotations
+
+import datetime
+import errno
+import hashlib
+import secrets
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
+
+from .disk import Buffer
+from .errors import StoreError, SyncFailed, corrupt, missing
+from .objects import ADDRESS, YOUNG_SECONDS, address_of, checked
+
+T = TypeVar("T")
+
+
+class Bucket:
+    """Content-addressed objects under one prefix of a bucket (see `Objects`).
+
+    >>> Store.open("knowledge", places=(Bucket(s3, "objects"), Bucket(s3, "records")))  # doctest: +SKIP
+
+    What was put is as durable as the service says. An object is hashed after every download; one that is there already
+    is told by its size, for services keep checksums of their own. No lock spans a bucket: `remove` looks at the age of
+    an object and then deletes it, which a day to spare makes safe (`collect` waits that long beside others).
+    """
+
+    def __init__(self, bucket: Any, prefix: str) -> None:
+        """`bucket`: a store of `obstore.store`; it brings credentials and retries."""
+        self._bucket, self._prefix = bucket, prefix.strip("/")
+        self.failed: SyncFailed | None = None
+
+    def put(self, chunks: Sequence[Buffer]) -> str:
+        address = address_of(chunks)
+        self.put_all({address: chunks})
+        return address
+
+    def put_all(self, objects: Mapping[str, Sequence[Buffer]]) -> None:
+        for address, chunks in objects.items():
+            data = b"".join(chunks)
+            if self.size(address) != len(data) or not self.keep(address):
+                self._put(address, data)
+
+    def read(self, address: str) -> bytearray:
+        def download() -> bytearray:
+            return bytearray(_obstore().get(self._bucket, self._name(address)).bytes())
+
+        data = self._asked(download, address, "Reading")
+        if data is None:
+            raise missing(address)
+        if hashlib.sha256(data).hexdigest() != address:
+            raise corrupt(address, "its bytes do not hash to its address")
+        return data
+
+    def beginning(self, address: str, count: int) -> bytes:
+        size = self.size(address)
+        if size is None:
+            raise missing(address)
+        if not min(count, size):
+            return b""
+
+        def download() -> bytes:
+            return bytes(_obstore().get_range(self._bucket, self._name(address), start=0, length=min(count, size)))
+
+        found = self._asked(download, address, "Reading")
+        if found is None:
+            raise missing(address)
+        return found
+
+    def size(self, address: str) -> int | None:
+        about = self._about(address)
+        return None if about is None else int(about["size"])
+
+    def keep(self, address: str) -> bool:
+        about = self._about(address)
+        if about is None:
+            return False
+        if _age(about) > YOUNG_SECONDS / 2:  # copying an object onto itself is refused by some services
+            self._put(address, bytes(self.read(address)))
+        return True
+
+    def addresses(self) -> Iterator[str]:
+        def names() -> list[str]:
+            pages = _obstore().list(self._bucket, prefix=self._prefix)
+            return sorted(one["path"].rpartition("/")[2] for page in pages for one in page)
+
+        found = self._asked(names, self._prefix, "Listing") or []
+        yield from (name for name in found if ADDRESS.fullmatch(name))
+
+    def remove(self, address: str, *, older_than: float = 0.0) -> bool:
+        about = self._about(address)
+        if about is not None and older_than > 0 and _age(about) < older_than:
+            return False
+        self._asked(lambda: _obstore().delete(self._bucket, self._name(address)), address, "Removing")
+        return True
+
+    def set_aside(self, address: str) -> None:
+        aside = f"quarantine/{address}.{secrets.token_hex(4)}"
+        self._asked(lambda: _obstore().rename(self._bucket, self._name(address), aside), address, "Setting aside")
+
+    def forget_checks(self) -> None:
+        """Nothing is remembered."""
+
+    def _name(self, address: str) -> str:
+        return f"{self._prefix}/{checked(address)[:2]}/{address}"
+
+    def _put(self, address: str, data: bytes) -> None:
+        self._asked(lambda: _obstore().put(self._bucket, self._name(address), data), address, "Writing")
+
+    def _about(self, address: str) -> Any:
+        name = self._name(address)
+        return self._asked(lambda: _obstore().head(self._bucket, name), address, "Looking for")
+
+    def _asked(self, call: Callable[[], T], what: str, doing: str) -> T | None:
+        """What the service answers; None if it has no such object. Raises StoreError."""
+        try:
+            return call()
+        except FileNotFoundError:
+            return None
+        except (_obstore().exceptions.BaseError, OSError) as error:
+            said = str(error).partition("\n")[0][:200]
+            raise StoreError(
+                getattr(error, "errno", None) or errno.EIO, f"{doing} {what} in the bucket: {said}"
+            ) from error
+
+
+def _age(about: Mapping[str, Any]) -> float:
+    """Seconds since an object was written, by the clock of the service and ours."""
+    written: datetime.datetime = about["last_modified"]
+    return (datetime.datetime.now(datetime.UTC) - written).total_seconds()
+
+
+def _obstore() -> Any:
+    import obstore
+
+    return obstore
