@@ -71,7 +71,8 @@ Space = Callable[[Choose], Any]
 """A function that builds something by making named choices, and does nothing else."""
 
 
-class Offer(Spec):
+@dataclass(frozen=True, slots=True)
+class Offer:
     """An open choice, as a generator sees it: `options` > 0 for a list, else a range."""
 
     name: str
@@ -140,7 +141,7 @@ class Offer(Spec):
 
 def offer_of(choice: Choice) -> Offer:
     """The offer that a recorded choice answered."""
-    return Offer.model_construct(
+    return Offer(
         name=choice.name,
         options=choice.options,
         low=choice.low,
@@ -184,7 +185,7 @@ class Recorder:
         for option in options:
             if not isinstance(option, PLAIN) or (isinstance(option, float) and not math.isfinite(option)):
                 as_json(option, name=name)
-        offer = Offer.model_construct(
+        offer = Offer(
             name=name, options=len(options), low=0.0, high=0.0, log=False, whole=False, values=tuple(options)
         )
         index = int(offer.clip(self._answer(offer)))
@@ -209,7 +210,7 @@ class Recorder:
         if log and low <= 0:
             raise SpaceMistake(f"choice {name!r}: a logarithmic range must begin above zero, got {low!r}")
         whole = isinstance(low, int) and isinstance(high, int)
-        offer = Offer.model_construct(name=name, options=0, low=float(low), high=float(high), log=log, whole=whole)
+        offer = Offer(name=name, options=0, low=float(low), high=float(high), log=log, whole=whole)
         value = offer.clip(self._answer(offer))
         self._choices.append(
             Choice.model_construct(
