@@ -206,12 +206,18 @@ class ProblemSpace:
             before += [one("stored", (parent,)) for parent in settings.parents[:STORED_FIRST]]
             # On the best of them prototypes too, the better head for few examples: it is the cheapest thing there is.
             heads = [(space, _prototypes) for space, _ in before[:1]]
-        before += [(self._space, as_traced(trace, changed=self._changed(trace))) for trace in settings.again]
+        before += self._again([one(method) for method in self._methods] if settings.again else [])
         before += [own(net, tuned) for place, net in enumerate(settings.own) for tuned in TUNED[: 2 - place]]
         place = next((n for n, method in enumerate(self._methods) if method == "path"), len(self._methods))
         tries = [one(method) for method in self._methods]
         early = self._methods[:1].count("constant")
         return [*tries[:early], *heads, *tries[early:place], *before, *tries[place:]]
+
+    def _again(self, usual: list[tuple[Space, Answer]]) -> list[tuple[Space, Answer]]:
+        """What was best before, but for what is always tried."""
+        known = {draw(*one).identity for one in usual}
+        tries = [(self._space, as_traced(trace, changed=self._changed(trace))) for trace in self.settings.again]
+        return [one for one in tries if draw(*one).identity not in known]
 
     def _changed(self, trace: Trace) -> dict[str, float]:
         """The place of a trace's method among those that are offered now."""
