@@ -11,7 +11,7 @@ from typing import Any
 from . import store as stores
 from .predicting import HEAD, KIND, TaskRecord, load_record
 from .spec import BadInput
-from .store import Copied, Merged, Record, Store
+from .store import Collected, Copied, Merged, Record, Store
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +52,28 @@ def forget(store: Store, name: str) -> Gone:
         shared={other: len(layers) for other, layers in sorted(shared.items())},
         experiments=sum(1 for _ in store.records("experiment", where={"task": name})),
     )
+
+
+def collect(store: Store, *, old: bool) -> Collected:
+    """See `Polymath.collect`."""
+    versions = _old_versions(store) if old else []
+    if versions:
+        store.tombstone(*versions, reason="old version")
+    return stores.collect(store)
+
+
+def _old_versions(store: Store) -> list[str]:
+    """Versions of tasks that their name no longer means. One written after it was given may be about to get it."""
+    found = []
+    for head in store.heads(HEAD):
+        name = head.removeprefix(HEAD)
+        given = store.find("head", head)
+        assert given is not None
+        meant, when = store.entry(given).body["record"], store.entry(given).written
+        for address in store.versions(KIND, where={"name": name}):
+            if address != meant and store.entry(address).written < when:
+                found.append(address)
+    return found
 
 
 def _without_scratch(store: Store, name: str) -> int:

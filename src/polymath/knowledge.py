@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from .predicting import HEAD, Predictor, TaskRecord, bring, load_record, load_version, rollback, versions
 from .spec import Json, num_bytes, seconds
-from .store import Copied, Merged, Store, StoreError, rebuild, verify
+from .store import Collected, Copied, Merged, Store, StoreError, rebuild, verify
 
 if TYPE_CHECKING:
     from .experiments import Replayed, State
@@ -95,6 +95,12 @@ class Polymath:
         from .keeping import forget
 
         return forget(self.store, name)
+
+    def collect(self, *, old: bool = False) -> Collected:
+        """Takes away what nobody needs. `old`: also the versions of tasks that newer ones took the place of."""
+        from .keeping import collect
+
+        return collect(self.store, old=old)
 
     def merge(self, other: str | Path) -> Merged:
         """Takes in all that another store knows. Nothing about that one is trusted; what is bad is left out."""

@@ -95,6 +95,30 @@ def test_a_task_that_is_being_learned_is_not_forgotten(store):
     assert names(store) == ["iris"] and (store / "scratch" / "iris").is_dir()
 
 
+def test_collect_takes_old_versions_when_asked(store, iris):
+    answers = seen("predict", "iris", iris, "--store", store)["predictions"]
+    first = seen("collect", "--store", store)
+    assert first["records"] == 0, "versions of a task are kept"
+    versions = versions_of(store)
+    assert len(versions) > 1, "what was published while learning, and the end"
+    with Store.open(store) as opened:
+        newest = opened.entry(opened.head("task/iris"))
+        coming = opened.add_record(
+            "task", {**newest.body, "state": "stopped"}, refs=newest.refs
+        )  # no name means it yet
+    assert seen("collect", "--old", "--store", store)["records"] > 0
+    assert versions_of(store) == [newest.address, coming]
+    assert seen("collect", "--old", "--store", store)["records"] == 0
+    assert "freed" in said("collect", "--store", store)
+    assert seen("predict", "iris", iris, "--store", store)["predictions"] == answers
+    assert not seen("verify", "--store", store)["findings"]
+
+
+def versions_of(store: Path) -> list[str]:
+    with Store.open(store) as opened:
+        return opened.versions("task", where={"name": "iris"})
+
+
 def test_copy_backup_merge(store, iris, tmp_path):
     answers = seen("predict", "iris", iris, "--store", store)["predictions"]
     done = seen("backup", tmp_path / "backup", "--store", store)

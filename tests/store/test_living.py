@@ -176,6 +176,27 @@ def test_a_kill_at_any_step_of_collecting_leaves_a_sound_store(tmp_path, monkeyp
     pytest.fail("never came to an end")
 
 
+def test_what_is_hidden_and_needed_stays(store, tmp_path):
+    layer = store.put(b"of the base")
+    base = store.add_record("note", {"base": True}, refs=[layer])
+    above = store.add_record("note", {"above": True}, refs=[base])
+    store.set_head("note/base", base)
+    store.tombstone(base)
+    assert collect(store).records == 1 and not store.heads(), "the name goes"
+    assert store.record(base) == {"base": True} and store.get(layer) == b"of the base"
+    assert verify(store, level="full").exit_status == 0
+    with Store.open(tmp_path / "other") as other:
+        assert not merge(other, store.path).left_out
+        assert [address for address, _ in other.records("note")] == [above] and other.get(layer) == b"of the base"
+        assert verify(other, level="full").exit_status == 0
+    assert not backup(store, tmp_path / "backup").left_out
+    with Store.open(tmp_path / "backup") as copied:
+        assert seen(copied) == seen(store) and verify(copied, level="full").exit_status == 0
+    store.tombstone(above)
+    assert collect(store).records == 2 and verify(store, level="full").exit_status == 0
+    assert not list(store.objects.addresses())
+
+
 # Collecting beside others
 
 

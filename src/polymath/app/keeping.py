@@ -35,6 +35,20 @@ def forget(task: str, *, knowledge: Polymath, as_json: bool) -> None:
         )
 
 
+def collect(*, old: bool, knowledge: Polymath, as_json: bool) -> None:
+    """Take away what nobody needs and say how much it was."""
+    found = knowledge.collect(old=old)
+    if as_json:
+        terminal.print_json(plain(dataclasses.asdict(found)))
+        return
+    terminal.say(
+        f"collected {_counted(found.records, 'record')} and {_counted(found.objects, 'object')}, "
+        f"{_bytes(found.bytes)} freed"
+    )
+    if found.waiting:
+        terminal.say(f"  {_bytes(found.waiting)} that nobody needs stay for a day: another process has the store open")
+
+
 def merge(other: Path, *, knowledge: Polymath, as_json: bool) -> None:
     """Take in another store and say what came and what was left out."""
     found = knowledge.merge(other)

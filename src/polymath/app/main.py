@@ -390,6 +390,18 @@ def forget(task: Name, store: Store = KNOWLEDGE, json: Json = False) -> None:
 
 
 @_command
+def collect(
+    old: Annotated[bool, typer.Option("--old", help="Also versions of tasks that newer ones replaced.")] = False,
+    store: Store = KNOWLEDGE,
+    json: Json = False,
+) -> None:
+    """Take away what nobody needs, while others use the store."""
+    from . import commands, keeping
+
+    keeping.collect(old=old, knowledge=commands.opened(store), as_json=json)
+
+
+@_command
 def merge(
     other: Annotated[Path, typer.Argument(metavar="OTHER_STORE", help="Folder of the store to take in.")],
     store: Store = KNOWLEDGE,

@@ -74,11 +74,11 @@ class _Backup:
 
     def run(self) -> None:
         """Records are listed first: what they need is there already, whoever writes meanwhile."""
-        store, hidden = self.store, self.store.catalogue.hidden()
+        store, dead = self.store, self.store.catalogue.dead()
         listed = sorted(set(store.record_files.addresses()) | store.catalogue.addresses())
         refs: dict[str, tuple[str, ...]] = {}
         for address in listed:
-            if address not in hidden and (record := self._sound(address)) is not None:
+            if address not in dead and (record := self._sound(address)) is not None:
                 refs[address] = record.refs
         needed = sorted({ref for some in refs.values() for ref in some} - refs.keys())
         room(self.folder, sum(store.objects.size(ref) or 0 for ref in needed if self._objects.size(ref) is None))

@@ -63,6 +63,10 @@ VERSIONS = """
         SELECT 1 FROM json_each(?) AS wanted WHERE json_extract(text, '$.body.' || wanted.key) IS NOT wanted.value)
     ORDER BY written, address""".replace("$hidden", HIDDEN)
 LIST_HIDDEN = "SELECT address FROM record WHERE $hidden".replace("$hidden", HIDDEN)
+LIST_DEAD = """
+    SELECT address FROM record WHERE $hidden AND address NOT IN (
+        SELECT object FROM ref WHERE record IN (SELECT address FROM record WHERE NOT $hidden))
+    """.replace("$hidden", HIDDEN)
 SIZES = """
     WITH kept AS (SELECT address FROM record WHERE NOT $hidden)
     SELECT address, size, verified FROM object
@@ -345,8 +349,12 @@ class Catalogue:
         return rows[0][0] if rows else None
 
     def hidden(self) -> set[str]:
-        """The records that a tombstone names, and the heads that mean one: nobody needs them any more."""
+        """The records that a tombstone names, and the heads that mean one."""
         return {row[0] for row in self._typed(LIST_HIDDEN, str)}
+
+    def dead(self) -> set[str]:
+        """The hidden records that no other needs."""
+        return {row[0] for row in self._typed(LIST_DEAD, str)}
 
     def tombstones(self) -> set[str]:
         """What tombstones name, here or not."""

@@ -62,7 +62,7 @@ def _hidden_records(store: Store) -> tuple[int, int]:
     freed = 0
     with store.catalogue.transaction():
         store.take_in_all()
-        hidden = sorted(store.catalogue.hidden())
+        hidden = sorted(store.catalogue.dead())
         for address in hidden:
             store.catalogue.remove(address)
         for address in hidden:

@@ -171,7 +171,13 @@ class Survey:
             for address, row in self._rows.items()
             if address not in gone and not (row.kind == HEAD and row.target in gone)
         ]
-        self._usable = [address for _, address in sorted(kept) if self._can(address)]
+        usable = {address for _, address in kept if self._can(address)}
+        todo = list(usable)
+        while todo:  # what is hidden and needed all the same
+            new = {ref for ref in self._rows[todo.pop()].refs if ref in self._rows} - usable
+            usable |= new
+            todo += new
+        self._usable = sorted(usable, key=lambda address: (self._rows[address].written, address))
 
     def records(self) -> list[str]:
         """The usable records that we do not have, in the order in which they were written."""
