@@ -21,7 +21,9 @@ from .packages import deb
 SIDE, DRAWN = 28, 56
 """Pixels of a picture, and of the glyph that is turned, moved and made smaller."""
 FEWEST, MOST = 20, 60
-"""Letters of a script: with fewer it is left out, of more an even choice is taken."""
+"""Letters of a script, accents apart: with fewer it is left out, of more an even choice is taken."""
+DRAWING = 2
+"""Raise when pictures are drawn otherwise: they are then drawn again."""
 TRAINING, TEST = 60, 10
 """Pictures per letter."""
 NAMED = re.compile(r" (CAPITAL|SMALL|LETTER|SYLLABLE|SYLLABICS|IDEOGRAPH|CHARACTER|INDEPENDENT|HIGH|LOW|FINAL).*")
@@ -50,7 +52,7 @@ class Script:
 def scripts(*, cache: Path) -> list[Script]:
     """All scripts with two fonts or more, by name; drawn once, then read from the cache."""
     source = deb("fonts-noto-core", cache=cache)
-    folder = cache / "scripts" / f"{source.version}-{SIDE}"
+    folder = cache / "scripts" / f"{source.version}-{SIDE}-{DRAWING}"
     if not (folder / "complete").exists():
         folder.mkdir(parents=True, exist_ok=True)
         for name, fonts, letters in _plan(sorted(source.folder.rglob("*.ttf"))):
@@ -73,7 +75,7 @@ def _plan(files: Sequence[Path]) -> list[tuple[str, list[Path], list[str]]]:
         if "Display" in file.stem:  # hairlines that are gone at 28 pixels
             continue
         for letter in map(chr, sorted(code_points(file.read_bytes()))):
-            if unicodedata.category(letter) in ("Lo", "Lu", "Ll"):
+            if unicodedata.category(letter) in ("Lo", "Lu", "Ll") and not unicodedata.decomposition(letter):
                 script = NAMED.sub("", unicodedata.name(letter, "")).lower().replace(" ", "-").replace("'", "")
                 held.setdefault(script, {}).setdefault(file, set()).add(letter)
     plans = []
