@@ -29,6 +29,10 @@ NETS, AGAIN = 2, 3
 """Of the best before: nets that are trained on, cheap heads that are fitted anew."""
 KEPT, KEPT_BESIDE_NEW = 0.5, 0.25
 """Share of the old path in the new one where the old rows are gone, and where new classes need room beside it."""
+TRIED = (0.25, 0.5, 0.75)
+"""Shares of the old path that are tried where the new weights alone are worse on a part."""
+WORSE = 2.0
+"""Standard errors by which a part may be worse: more is no noise."""
 RESAMPLES, RESAMPLED_VALUES = 200, 2_000_000
 """Of the bootstrap that tells how much the difference of two scores is worth; fewer where there are many rows."""
 OLD, NEW, ALL = "old_rows", "new_rows", "all_rows"
@@ -240,7 +244,7 @@ class Renewal(Study):
         if not self.known.members:
             return (0.0,)
         kept = KEPT_BESIDE_NEW if self.known.more_classes else KEPT
-        return (0.0, kept) if self.known.rows_old else (kept,)
+        return (0.0, *TRIED) if self.known.rows_old else (kept,)
 
     def _choose(self) -> dict[int, float]:
         chosen = super()._choose()
@@ -276,7 +280,7 @@ class Renewal(Study):
             gains[part] = values[1] - values[0]
             noise[part] = self._noise(sides, targets)
             old[part], new[part] = (_finite(self._shown(one)) for one in scores)
-        lost = [part for part in (OLD, NEW) if gains.get(part, 0.0) < -(noise.get(part) or 0.0)]
+        lost = [part for part in (OLD, NEW) if gains.get(part, 0.0) < -WORSE * (noise.get(part) or 0.0)]
         if lost:
             why = f"it is worse on the {' and the '.join(part.replace('_', ' ') for part in lost)}"
         elif not gains[ALL] > (noise[ALL] or 0.0):  # the best of many is a little better by luck alone

@@ -383,7 +383,7 @@ def _probe(rung: _Rung, place: int, fold: int) -> None:
         put=rung.store.put_tensors,
         fetch=rung.fetch,
         weights=dataset.weights,
-        path=job.path,
+        path=job.starts[place] if job.starts else job.path,
         frozen=rung.features.get,
         memory_bytes=rung.context.memory_bytes,
         deadline=rung.until(place, keep=FOR_SCORING),

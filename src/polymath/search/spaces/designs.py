@@ -207,7 +207,7 @@ class ProblemSpace:
             # On the best of them prototypes too, the better head for few examples: it is the cheapest thing there is.
             heads = [(space, _prototypes) for space, _ in before[:1]]
         before += self._again([one(method) for method in self._methods] if settings.again else [])
-        before += [own(net, tuned) for place, net in enumerate(settings.own) for tuned in TUNED[: 2 - place]]
+        before += [own(net, tuned) for place, net in enumerate(settings.own) for tuned in net.tuned[: 3 - place]]
         place = next((n for n, method in enumerate(self._methods) if method == "path"), len(self._methods))
         tries = [one(method) for method in self._methods]
         early = self._methods[:1].count("constant")
@@ -267,6 +267,8 @@ def _prototypes(offer: Offer) -> float:
 
 def label(design: Design) -> str:
     """A design in a few words for people."""
+    if isinstance(design.recipe, Probe) and design.starts:
+        return f"{design.recipe.method} on its own features"
     if isinstance(design.recipe, Probe):
         return design.method if design.path is None else f"{design.recipe.method} on {design.parent}"
     assert design.path is not None
