@@ -204,8 +204,9 @@ def _joined(sources: Sequence[_Source], name: str) -> tuple[pa.Table, Problem]:
     table = pa.table({"picture": column, "class": labels, "part": parts})
     channels: Any = 1 if array.ndim == 3 else 3
     picture = Image(name="picture", from_file=False, channels=channels, height=size[0], width=size[1])
+    target = Category(name="class", classes=tuple(sorted(set(labels))))  # named: there may be more than a column's
     split = Split(kind="given", column="part", test_fraction=0.0)
-    return table, Problem(name=name, inputs=(picture,), outputs=(Category(name="class"),), split=split)
+    return table, Problem(name=name, inputs=(picture,), outputs=(target,), split=split)
 
 
 def _even(rows: np.ndarray, share: float) -> np.ndarray:

@@ -43,18 +43,15 @@ def assign(
     """Fold of each row, int8 [N]: -1 = test, else 0..folds-1; the validation rows of fold f are those with f.
 
     With one fold, or where validation rows are given, fold 0 validates and all other training rows are fold 1.
-    Where no class has more than two examples, none are kept for a test; where it is one, all rows are fold 0, and there
+    Where no class has more than two pictures, none are kept for a test; where it is one, all rows are fold 0, and there
     is nothing to validate with.
     `hashes`: column -> uint64 [N], equal for values that look alike (pictures); they replace the column's own values.
     Raises BadInput when there are too few rows or the column does not fit.
     """
-    pictures = bool(hashes)  # a handful of them can be enough, beside what a store knows
-    if len(rows) < (FEWEST_PICTURES if pictures else FEWEST_ROWS):
-        raise BadInput(
-            f"there are only {len(rows)} usable rows to learn from",
-            file=rows.source,
-            remedy=f"At least {FEWEST_PICTURES if pictures else FEWEST_ROWS} are needed, and a few hundred are better.",
-        )
+    # One or two pictures of each class can be enough, beside what a store knows.
+    few_kinds = bool(hashes and outputs) and split.kind in ("auto", "stratified")
+    may_be_few = few_kinds and outputs[0].averaged == "categories"
+    enough(rows, least=FEWEST_PICTURES if may_be_few else FEWEST_ROWS)
     column = split_column(rows, split)
     if split.kind == "time":
         assert column is not None
@@ -73,16 +70,28 @@ def assign(
     if split.kind == "given":
         assert column is not None
         return given(column, split, strata=strata, groups=alike, keys=keys)
-    if split.kind in ("auto", "stratified") and outputs and outputs[0].averaged == "categories":
+    if may_be_few:
         most = most_of_a_class(strata, alike)
         if most == 1:
             return np.where(strata >= 0, 0, TEST - 1).astype(np.int8)
         if most == 2:
             split = split.replace(test_fraction=0.0)
+        else:
+            enough(rows, least=FEWEST_ROWS)
     folds = shares(strata, alike, keys, split)
     if split.test_fraction > 0 and not (folds == TEST).any():  # every class is rare
         folds = shares(np.zeros_like(strata), alike, keys, split)
     return check(one_of(folds, split), rows, split)
+
+
+def enough(rows: Rows, *, least: int) -> None:
+    """Raises BadInput when there are too few rows."""
+    if len(rows) < least:
+        raise BadInput(
+            f"there are only {len(rows)} usable rows to learn from",
+            file=rows.source,
+            remedy=f"At least {FEWEST_ROWS} are needed, and a few hundred are better.",
+        )
 
 
 def most_of_a_class(strata: np.ndarray, groups: np.ndarray) -> int:

@@ -21,9 +21,7 @@ if TYPE_CHECKING:
     import torch
 
 MOST_CLASSES = 1_000
-"""As input: an embedding table of more rows learns little per row."""
-MOST_ANSWERS = 10_000
-"""As output. A trunk of thirty scripts tells 1,500 letters apart."""
+"""As input: an embedding table of more rows learns little per row. As output: more are a mistake, unless named."""
 MOST_SHOWN = 20
 """Probabilities listed per prediction."""
 
@@ -57,9 +55,9 @@ class Category(Feature):
         if len(found.values) < 2:
             what = f"only the class {shown(found.values[0])}" if found.values else "no class"
             raise BadInput(f"{what} appears in the rows to learn from", column=self.name, remedy="Two are needed.")
-        if len(found.values) > MOST_ANSWERS:
+        if len(found.values) > max(MOST_CLASSES, len(self.classes or ())):
             raise BadInput(
-                f"{len(found.values):,} different values are too many to tell apart; {MOST_ANSWERS:,} are possible",
+                f"{len(found.values):,} different values are too many to tell apart; {MOST_CLASSES:,} are possible",
                 column=self.name,
                 remedy=f"If they are amounts, use --type {self.name}=number; else merge the rare ones.",
             )
