@@ -19,8 +19,8 @@ from ..train.features import FrozenFeatures
 from .study import Study
 
 ENOUGH_CLASSES = 50
-"""That a net must tell apart to be trusted unseen. With one picture of each digit a net of 6 digits got 0.41, plain pixels
-more than 0.5; with one of each letter of Myanmar a net of 149 letters 0.47, plain pixels 0.16 (median of ten scripts)."""
+"""That a net must tell apart to be trusted unseen. With one picture of each digit a net of 6 digits got 0.41, pixels
+more than 0.5; with one of each letter of Myanmar a net of 149 letters 0.47, pixels 0.16 (median of ten scripts)."""
 
 
 def one_each(dataset: Dataset) -> bool:
