@@ -345,7 +345,8 @@ class Catalogue:
 
     def winner(self, kind: str, name: str) -> str | None:
         """The address of the record of that kind and id that counts."""
-        rows = self._rows("SELECT address FROM record WHERE kind=? AND id=? AND counts=1", (kind, name))
+        # The plus keeps SQLite from walking all records of the kind by another index: 2 ms at 1,500 of them.
+        rows = self._rows("SELECT address FROM record WHERE kind=? AND id=? AND +counts=1", (kind, name))
         return rows[0][0] if rows else None
 
     def hidden(self) -> set[str]:
