@@ -185,9 +185,7 @@ class Recorder:
         for option in options:
             if not isinstance(option, PLAIN) or (isinstance(option, float) and not math.isfinite(option)):
                 as_json(option, name=name)
-        offer = Offer(
-            name=name, options=len(options), low=0.0, high=0.0, log=False, whole=False, values=tuple(options)
-        )
+        offer = Offer(name=name, options=len(options), low=0.0, high=0.0, log=False, whole=False, values=tuple(options))
         index = int(offer.clip(self._answer(offer)))
         self._choices.append(
             Choice.model_construct(
