@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,7 +12,7 @@ import torch
 
 from polymath.model.build import build
 from polymath.problem.form import Form, pixels, tokens, vector
-from polymath.search.choices import Recorder, at_random, draw, first
+from polymath.search.choices import Choose, Recorder, at_random, draw, first
 from polymath.search.spaces.pieces import around, between, hand_made
 from polymath.search.spaces.rows import max_work, problem_space
 from polymath.testing import check_space, random_value
@@ -152,3 +154,23 @@ def test_ranges_begin_at_their_default_exactly() -> None:
         for factor in (3.0, 4.0, 300.0):
             assert draw(lambda choose: around(choose, "x", default, factor=factor), first).built == default  # noqa: B023
     assert between(Recorder(first), "x", 0.0, 0.2) == 0.1
+
+
+def test_a_design_that_cannot_be_built_is_a_failed_experiment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The plan of a problem survives a builder that raises, as every plan must."""
+    from polymath import Polymath
+    from polymath.search.spaces import designs
+
+    whole = designs.problem_space
+
+    def fragile(choose: Choose, *given: Any, **how: Any) -> Any:
+        if choose("fragile", [False, True]):
+            raise RuntimeError("this one cannot be built")
+        return whole(choose, *given, **how)
+
+    monkeypatch.setattr(designs, "problem_space", fragile)
+    table = {"x": np.arange(60.0), "y": np.arange(60.0) ** 2 % 7}
+    task = Polymath(tmp_path).learn(table, target="y", work=0.3, space="paths", generator="random", engine="inline")
+    states = [one["state"] for one in task.experiments()]
+    assert "failed" in states
+    assert len(set(states)) > 1

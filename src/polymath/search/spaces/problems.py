@@ -299,7 +299,8 @@ class ProblemPlan:
     def finished(self, experiment: Experiment) -> None:
         result = experiment.results[-1]
         note(self._seen, str(result.outcome.get("predictions") or ""), experiment.number)
-        method = self._made[experiment.number].method
+        design = self._made.get(experiment.number)  # none where the space raised while building
+        method = "" if design is None else design.method
         if method == "constant" and result.ok:
             self._chance = result.score
         self._progress |= method == "path" and self._chance is not None and result.score > self._chance
