@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from polymath.engine import FirstInLine, InLine, JobFailed, Processes, WorkerDied, pick_device
+from polymath.engine import FirstInLine, InLine, JobFailed, Processes, Threads, WorkerDied, pick_device
 from polymath.spec import BadInput
 from polymath.testing import check_engine
 
@@ -27,6 +27,11 @@ def processes() -> Iterator[Processes]:
 
 def test_contract_in_line() -> None:
     check_engine(InLine(jobs.double, lanes=2))
+
+
+@pytest.mark.parametrize("lanes", [1, 3])
+def test_contract_in_threads(lanes: int) -> None:
+    check_engine(Threads(jobs.double, lanes=lanes))
 
 
 def test_contract_in_processes() -> None:

@@ -13,7 +13,6 @@ ALIVE = Standing(3, (1.0, 3.0), (0.4, 0.6), 6.0, 9.0)
 def test_who_lives() -> None:
     assert verdict(ALIVE) == ""
     assert verdict(ALIVE, chance=0.5, predictions="a", seen={"a": 3, "b": 1}, work_left=6.0) == ""
-    assert verdict(ALIVE, seconds_left=3.0, rate=2.0) == ""
     assert verdict(Standing(0, (), (), 1.0, 9.0), chance=0.5, work_left=0.0) == "", "before its first rung"
 
 
@@ -40,4 +39,3 @@ def test_the_earlier_of_two_equal_ones_lives() -> None:
 
 def test_too_dear() -> None:
     assert "6 units, 5.9 are left" in verdict(ALIVE, work_left=5.9)
-    assert "3 s, 2 s are left" in verdict(ALIVE, seconds_left=2.0, rate=2.0)

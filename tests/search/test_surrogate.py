@@ -112,26 +112,8 @@ def test_fit_learns_pairs_that_no_sum_of_single_choices_explains() -> None:
     encoder = Encoder()
     some = traces(lambda choose: [choose(name, ["x", "y"]) for name in ("a", "b", "c")], count=60)
     target = np.array([1.0 if t.choices[0].answer == t.choices[1].answer else -1.0 for t in some])
-    nothing = np.zeros((60, 0))
-    found = fit(encoder.rows(some), target, ridge=0.1, extra=nothing, weights=np.zeros(0))
-    assert np.abs(found.own(encoder.rows(some)) - target).max() < 0.1
-
-
-def test_evidence_switches_a_useless_column_off_and_a_good_one_on() -> None:
-    generator = np.random.default_rng(0)
-    encoder = Encoder()
-    rows = encoder.rows(traces(grid_space, count=30))
-    target = generator.normal(size=30)
-
-    def best_trust(column: np.ndarray) -> float:
-        fits = {
-            trust: fit(rows, target, ridge=5.0, extra=column[:, None], weights=np.array([trust])).evidence
-            for trust in (0.0, 1.0, 10.0)
-        }
-        return max(fits, key=lambda trust: fits[trust])
-
-    assert best_trust(target + 0.1 * generator.normal(size=30)) == 10.0
-    assert best_trust(generator.normal(size=30)) == 0.0
+    found = fit(encoder.rows(some), target, ridge=0.1)
+    assert np.abs(found(encoder.rows(some)) - target).max() < 0.1
 
 
 def test_ranks_are_spread_evenly_and_failures_are_last() -> None:
@@ -152,7 +134,7 @@ def test_a_grid_judges_every_point_as_its_row_would_be() -> None:
     grid = Grid.of(lambda answer: draw(grid_space, answer), some)
     assert grid is not None
     target = np.array([paired_score(draw(grid_space, as_traced(t)).built) for t in some])
-    model = fit(encoder.rows(some), target, ridge=1.0, extra=np.zeros((20, 0)), weights=np.zeros(0)).own
+    model = fit(encoder.rows(some), target, ridge=1.0)
     every = [draw(grid_space, lambda o, p=point: (p // 4 ** (4 - int(o.name[-1]))) % 4) for point in range(4**5)]
     judged = model.widened(encoder.width)(encoder.rows([sketch.trace for sketch in every]))
     found = grid.best(

@@ -19,15 +19,12 @@ def verdict(
     predictions: str | None = None,
     seen: Mapping[str, int] | None = None,
     work_left: float = math.inf,
-    seconds_left: float = math.inf,
-    rate: float | None = None,
 ) -> str:
     """Why an experiment with one finished rung or more should not go on, in a few words; empty = it lives.
 
     `chance`: score of the answer that looks at no input (the constant head), if known. `predictions`: address of what
     it predicted in its last rung; `seen`: such addresses -> the lowest number of an experiment that gave them (see
-    `note`), so that of two with equal behaviour the earlier one lives. `work_left`, `seconds_left`: of the budget;
-    `rate`: measured work units per second, for the cost of the next rung in seconds.
+    `note`), so that of two with equal behaviour the earlier one lives. `work_left`: of the budget, on one lane.
     """
     if not standing.scores:
         return ""
@@ -40,10 +37,6 @@ def verdict(
         return f"behaves exactly as experiment {twin}"
     if standing.next_work > work_left:
         return f"too dear: its next rung costs {standing.next_work:.4g} units, {max(work_left, 0.0):.4g} are left"
-    if rate and standing.next_work / rate > seconds_left:
-        return (
-            f"too dear: its next rung takes {standing.next_work / rate:.3g} s, {max(seconds_left, 0.0):.3g} s are left"
-        )
     return ""
 
 

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.linalg import solve_triangular
+from scipy.linalg import cho_factor, cho_solve
 
 from .choices import Choice, Trace, offer_of
 
@@ -136,34 +136,18 @@ class Quadratic:
         return Quadratic(middle, linear, square)
 
 
-@dataclass(frozen=True)
-class Fit:
-    """A ridge regression on choices, pairs of choices and extra columns."""
+def fit(rows: np.ndarray, targets: np.ndarray, *, ridge: float) -> Quadratic:
+    """Ridge regression on choices and pairs of choices by its kernel: k(x, y) = <x, y> + <x, y>^2 / 2.
 
-    own: Quadratic
-    extra: np.ndarray
-    """Weights of the extra columns."""
-    evidence: float
-    """Logarithm of the marginal likelihood up to a constant, with the scale of the targets chosen to fit."""
-
-
-def fit(rows: np.ndarray, targets: np.ndarray, *, ridge: float, extra: np.ndarray, weights: np.ndarray) -> Fit:
-    """Ridge regression by its kernel: k(x, y) = <x, y> + <x, y>^2 / 2 + sum_j weights_j extra_j(x) extra_j(y).
-
-    rows (n, width), targets (n,), extra (n, columns), weights (columns,): the larger, the more a column is trusted; 0
-    switches it off. Costs n^3, whatever the number of pairs.
+    rows (n, width), targets (n,). Costs n^3, whatever the number of pairs.
     """
     kernel = (rows @ rows.T).astype(np.float64)
-    kernel += kernel * kernel / 2 + (extra * weights) @ extra.T
+    kernel += kernel * kernel / 2
     kernel[np.diag_indices_from(kernel)] += ridge
-    factor = np.linalg.cholesky(kernel)
     middle = float(targets.mean())
-    half = solve_triangular(factor, targets - middle, lower=True, check_finite=False)
-    dual = solve_triangular(factor, half, lower=True, trans=1, check_finite=False)
-    spread = max(float(half @ half) / len(targets), 1e-12)
-    evidence = -0.5 * len(targets) * math.log(spread) - float(np.log(np.diag(factor)).sum())
+    dual = cho_solve(cho_factor(kernel, lower=True, check_finite=False), targets - middle, check_finite=False)
     single = dual.astype(np.float32)
-    return Fit(Quadratic(middle, single @ rows, (rows.T * (single / 2)) @ rows), weights * (dual @ extra), evidence)
+    return Quadratic(middle, single @ rows, (rows.T * (single / 2)) @ rows)
 
 
 def ranked(scores: Sequence[float] | np.ndarray, *, reach: float = 1.7) -> np.ndarray:

@@ -15,7 +15,7 @@ import numpy as np
 
 from ..candidates import Grid, around
 from ..choices import Sketch, Trace, at_random
-from ..encoding import Encoder, Fit, Quadratic, fit, likeness, ranked
+from ..encoding import Encoder, Quadratic, fit, likeness, ranked
 from .base import Draw, Experience, Generator, News
 from .board import Board
 
@@ -34,9 +34,6 @@ PARENTS = 6
 """The best so far, around which a large space is searched."""
 FEW = 8
 """An earlier problem with fewer results teaches nothing."""
-TRUST = (0.0,)
-"""How far models of earlier problems may enter the fit as columns; the evidence chooses. Measured on tables, 0.1 to 10
-beside 0 cost more experiments than a start by them alone (benchmarks/LOG.md)."""
 
 
 class Surrogate(Generator):
@@ -68,8 +65,7 @@ class Surrogate(Generator):
         if heard < START // 2 or len(self.begun) < START:
             if self._useful and number % 2 and heard:
                 self._look()
-                nothing = Quadratic(0.0, np.zeros(0, np.float32), np.zeros((0, 0), np.float32))
-                found = self._best(self._with_past(nothing, self._alike), generator, count=1)
+                found = self._best(self._of_past(), generator, count=1)
                 if found:
                     return found[0]
             return self.draw(at_random(generator))
@@ -92,26 +88,21 @@ class Surrogate(Generator):
         traces = [news.trace for news in self._board.latest.values() if news.ok]
         self._grid = Grid.of(self.draw, traces) if traces else None
         for past in self._useful:
-            rows = self._encoded([news.trace for news in past.news])
-            self._past.append(_fitted(rows, past.news, extra=np.zeros((len(rows), 0)), weights=np.zeros(0)).own)
+            self._past.append(_fitted(self._encoded([news.trace for news in past.news]), past.news))
 
-    def _with_past(self, own: Quadratic, weights: np.ndarray) -> Quadratic:
+    def _of_past(self) -> Quadratic:
+        """What earlier problems let expect, the more the more alike they are."""
         width = self._encoder.width
-        return own.widened(width).plus([past.widened(width) for past in self._past], weights)
+        nothing = Quadratic(0.0, np.zeros(width, np.float32), np.zeros((width, width), np.float32))
+        return nothing.plus([past.widened(width) for past in self._past], self._alike)
 
     def _model(self) -> Quadratic:
-        """Of what is known: with as much of the past as the data like best."""
+        """Of what is known."""
         known = sorted(self._board.all(), key=lambda news: (-news.score, news.number))
         if len(known) > MOST:
             rest = np.random.default_rng([self.seed, len(known)]).permutation(len(known) - MOST // 2) + MOST // 2
             known = [*known[: MOST // 2], *(known[place] for place in rest[: MOST // 2])]
-        rows = self._rows_of(known)
-        past = [one.widened(rows.shape[1])(rows) for one in self._past]
-        extra = np.stack(past, axis=1) if past else np.zeros((len(rows), 0))
-        trusts = TRUST if past else TRUST[:1]
-        fits = [_fitted(rows, known, extra=extra, weights=trust * self._alike) for trust in trusts]
-        best = max(fits, key=lambda one: one.evidence)
-        return self._with_past(best.own, best.extra)
+        return _fitted(self._rows_of(known), known)
 
     def _rows_of(self, known: list[News]) -> np.ndarray:
         """The rows of the experiments of this search, each encoded once."""
@@ -145,5 +136,5 @@ class Surrogate(Generator):
         return [sketches[index] for index in np.argsort(-judged, kind="stable")[:count]]
 
 
-def _fitted(rows: np.ndarray, known: Sequence[News], *, extra: np.ndarray, weights: np.ndarray) -> Fit:
-    return fit(rows, ranked([news.score for news in known]), ridge=RIDGE, extra=extra, weights=weights)
+def _fitted(rows: np.ndarray, known: Sequence[News]) -> Quadratic:
+    return fit(rows, ranked([news.score for news in known]), ridge=RIDGE)

@@ -13,7 +13,7 @@ from ...model.prefix import trained_work
 from ...model.probes import Facts, Probe
 from ...problem import Dataset, Problem
 from ...spec import Spec
-from ...train.job import Context
+from ...train.job import Context, probe_work
 from ...train.recipe import Recipe
 from ..choices import Answer, Choose, Offer, Recorder, Sketch, Space, Trace, as_traced, draw, first
 from .images import mirrors_keep_meaning
@@ -237,7 +237,7 @@ class ProblemSpace:
     def _proxies(self, design: Design) -> dict[str, float]:
         facts = self.settings.facts
         if isinstance(design.recipe, Probe):
-            return {"work": math.log10(1e-3 + design.recipe.work(facts))}
+            return {"work": math.log10(1e-3 + probe_work(design.recipe, design.path, facts))}
         assert design.path is not None
         macs = design.path.work(facts.ports)
         return {
