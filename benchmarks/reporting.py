@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import statistics
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import common
@@ -23,6 +25,36 @@ def value(record: Record, target: str, metric: str) -> float | None:
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     """A Markdown table."""
     return [f"| {' | '.join(header)} |", "|" + "---|" * len(header), *(f"| {' | '.join(row)} |" for row in rows), ""]
+
+
+def page(name: str, body: Sequence[str], *, title: str, about: str, told: Sequence[str], quick: bool) -> Path:
+    """Write a report that is no race: a title, what it is about, its tables, and how it was run. Where it is.
+
+    `told`: what to say of the run beside machine, load, date, commit and command.
+    """
+    lines = [
+        f"# {title}",
+        "",
+        about,
+        "",
+        *body,
+        "## How it was run",
+        "",
+        f"- Machine: {common.hardware()}; load at the end: {os.getloadavg()[0]:.1f}",
+        f"- Date: {common.now()}; Polymath at {common.commit()}",
+        *(f"- {one}" for one in told),
+        f"- Command: `{' '.join(['python', f'benchmarks/{name}.py', *sys.argv[1:]])}`",
+        "",
+    ]
+    file = common.HERE / "reports" / f"{name}{'-quick' if quick else ''}.md"
+    file.parent.mkdir(exist_ok=True)
+    file.write_text("\n".join(lines))
+    return file
+
+
+def verdict(good: bool) -> str:
+    """What a table says of a claim."""
+    return "met" if good else "**NOT met**"
 
 
 def spread(values: Sequence[float], *, lower_is_better: bool) -> str:

@@ -26,7 +26,8 @@ from sklearn.datasets import load_breast_cancer
 import common
 import reporting
 from polymath.store import Store
-from store_kill import Round, Tally, inspect, say, session, verdict
+from reporting import verdict
+from store_kill import Round, Tally, inspect, say, session
 
 
 @dataclasses.dataclass
@@ -38,7 +39,6 @@ class Storm:
     ends: int = 0
     same_digest: int = 0
     same_experiments: int = 0
-    seconds: list[float] = dataclasses.field(default_factory=list)
     failures: list[str] = dataclasses.field(default_factory=list)
 
     @property
@@ -133,23 +133,15 @@ def write(storm: Storm, tally: Tally, *, chosen: argparse.Namespace, seconds: fl
         ["other failures", str(len(storm.failures) + len(tally.failures)),
          verdict(not storm.failures and not tally.failures)],
     ]  # fmt: skip
-    lines = [
-        "# Killing a search and its workers",
-        "",
-        (__doc__ or "").split("\n\n")[-1].strip(),
-        "",
-        *reporting.table(("what", "found", ""), rows),
-        *[f"- {failure}" for failure in (*storm.failures, *tally.failures)[:20]],
-        "## How it was run",
-        "",
-        f"- Machine: {common.hardware()}; other load at the end: {os.getloadavg()[0]:.1f}; {seconds:.0f} s",
-        f"- Date: {common.now()}; Polymath at {common.commit()}; seed {chosen.seed}; generator {chosen.generator}",
-        f"- Command: `python benchmarks/search_kill.py {'--quick ' if chosen.quick else ''}--kills {chosen.kills}`",
-        "",
-    ]
-    file = common.HERE / "reports" / f"{'search_kill-quick' if chosen.quick else 'search_kill'}.md"
-    file.write_text("\n".join(lines))
-    return file
+    failures = [f"- {failure}" for failure in (*storm.failures, *tally.failures)[:20]]
+    return reporting.page(
+        "search_kill",
+        [*reporting.table(("what", "found", ""), rows), *failures],
+        title="Killing a search and its workers",
+        about=(__doc__ or "").split("\n\n")[-1].strip(),
+        told=[f"{chosen.kills} kills asked for, seed {chosen.seed}, {seconds:.0f} s"],
+        quick=chosen.quick,
+    )
 
 
 def main() -> int:

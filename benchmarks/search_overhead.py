@@ -109,24 +109,19 @@ def write(rows: list[list[str]], *, version: str, wait: float, experiments: int,
     """Print the table and write the report."""
     about = (__doc__ or "").split("\n\n")[-1].strip()
     header = ("what", "ms per experiment", "of these processor", f"must be <= {MUST:g}", f"aim <= {AIM:g}")
-    lines = [
-        "# What a search costs beside its experiments",
-        "",
-        about,
-        "",
+    body = [
         *reporting.table(header, rows),
         f"One new file of 4 KiB made durable took this disk {wait:.2f} ms (mean of 100, at the begin).",
         "",
-        "## How it was run",
-        "",
-        f"- Machine: {common.hardware()}; other load at the end: {os.getloadavg()[0]:.1f}",
-        f"- Date: {common.now()}; Polymath at {common.commit()}; Optuna {version}; {experiments} experiments of each, seed 0",
-        f"- Command: `{' '.join(['python', f'benchmarks/{NAME}.py', *sys.argv[1:]])}`",
-        "",
     ]
-    file = common.HERE / "reports" / f"{NAME}{'-quick' if chosen.quick else ''}.md"
-    file.parent.mkdir(exist_ok=True)
-    file.write_text("\n".join(lines))
+    file = reporting.page(
+        NAME,
+        body,
+        title="What a search costs beside its experiments",
+        about=about,
+        told=[f"Optuna {version}; {experiments} experiments of each, seed 0"],
+        quick=chosen.quick,
+    )
     for row in rows:
         print("  ".join(f"{cell:<40}" if place == 0 else cell for place, cell in enumerate(row)))
     print(f"report: {file}")

@@ -36,7 +36,6 @@ NAME, TASK = "search_throughput", "digits"
 BUDGET_SECONDS = 7200.0
 WANTED, MUST_HOURS, AIM_HOURS = 12_000, 2.0, 1.0
 MUST_SHARE, AIM_SHARE = 0.90, 0.95
-RUNGS = 3
 
 
 class Watch(Silent):
@@ -63,10 +62,18 @@ class Counted:
     entries: tuple[Entry, ...]
 
     @property
-    def rungs(self) -> Counter[int]:
-        """Rungs that an experiment ended -> how many experiments; without those that failed."""
-        last = {entry.number: entry for entry in self.entries}
-        return Counter(entry.rung + 1 for entry in last.values() if entry.ok)
+    def cut(self) -> Counter[int]:
+        """Rung after which experiments stopped short of their schedule's end -> how many."""
+        return Counter(entry.rung + 1 for entry in self._last if entry.ok and entry.share < 1)
+
+    @property
+    def complete(self) -> int:
+        return sum(entry.ok and entry.share >= 1 for entry in self._last)
+
+    @property
+    def _last(self) -> list[Entry]:
+        """The last rung of each experiment."""
+        return list({entry.number: entry for entry in self.entries}.values())
 
     @property
     def failed(self) -> int:
@@ -118,21 +125,18 @@ def run(chosen: argparse.Namespace, folder: Path) -> Counted:
 def write(counted: Counted, *, chosen: argparse.Namespace) -> None:
     """Print the numbers and write the report."""
     hours = WANTED / max(counted.per_hour, 1e-9)
-    rungs, share = counted.rungs, counted.training_share
+    share = counted.training_share
     jobs = max(len(counted.entries), 1)
 
-    def verdict(good: bool) -> str:
-        return "met" if good else "**NOT met**"
-
-    cut = ", ".join(f"{rungs[n]} after rung {n}" for n in range(1, RUNGS))
+    cut = ", ".join(f"{count} after rung {rung}" for rung, count in sorted(counted.cut.items()))
     rows = [
         ["finished experiments", f"{counted.finished:,}", f"in {counted.seconds / 60:.1f} minutes", ""],
         ["... cut", cut, "", ""],
-        ["... complete", f"{rungs[RUNGS]:,}", "", ""],
+        ["... complete", f"{counted.complete:,}", "", ""],
         ["... failed", f"{counted.failed:,}", "", ""],
         ["finished per hour", f"{counted.per_hour:,.0f}", f"{WANTED / MUST_HOURS:,.0f}", f"{WANTED / AIM_HOURS:,.0f}"],
-        [f"hours for {WANTED:,}", f"{hours:.2f}", f"{MUST_HOURS:g}: {verdict(hours <= MUST_HOURS)}", f"{AIM_HOURS:g}"],
-        ["share of core time inside training", f"{share:.1%}", f"{MUST_SHARE:.0%}: {verdict(share >= MUST_SHARE)}",
+        [f"hours for {WANTED:,}", f"{hours:.2f}", f"{MUST_HOURS:g}: {reporting.verdict(hours <= MUST_HOURS)}", f"{AIM_HOURS:g}"],
+        ["share of core time inside training", f"{share:.1%}", f"{MUST_SHARE:.0%}: {reporting.verdict(share >= MUST_SHARE)}",
          f"{AIM_SHARE:.0%}"],
         ["share of core time inside jobs", f"{counted.busy_share:.1%}", "", ""],
         ["training of one rung, mean", f"{1000 * share * counted.lanes * counted.seconds / jobs:.0f} ms", "", ""],
@@ -140,23 +144,16 @@ def write(counted: Counted, *, chosen: argparse.Namespace) -> None:
          f"{1000 * (counted.busy_share - share) * counted.lanes * counted.seconds / jobs:.0f} ms", "", ""],
         ["processor time of the searching process per rung", f"{1000 * counted.own_seconds / jobs:.1f} ms", "", ""],
     ]  # fmt: skip
-    lines = [
-        "# Experiments per hour",
-        "",
-        (__doc__ or "").split("\n\n")[-1].strip(),
-        "",
-        *reporting.table(("what", "got", "must", "aim"), rows),
-        "## How it was run",
-        "",
-        f"- Machine: {common.hardware()}; load at the end: {os.getloadavg()[0]:.1f} (alone it is {counted.lanes})",
-        f"- Date: {common.now()}; Polymath at {common.commit()}; generator {chosen.generator}, cutter {chosen.cutter}, "
-        f"space {chosen.space}, seed {chosen.seed}",
-        f"- Command: `{' '.join(['python', f'benchmarks/{NAME}.py', *sys.argv[1:]])}`",
-        "",
-    ]
-    file = common.HERE / "reports" / f"{NAME}{'-quick' if chosen.quick else ''}.md"
-    file.parent.mkdir(exist_ok=True)
-    file.write_text("\n".join(lines))
+    file = reporting.page(
+        NAME,
+        reporting.table(("what", "got", "must", "aim"), rows),
+        title="Experiments per hour",
+        about=(__doc__ or "").split("\n\n")[-1].strip(),
+        told=[
+            f"generator {chosen.generator}, cutter {chosen.cutter}, space {chosen.space}, seed {chosen.seed}, {counted.lanes} lanes"
+        ],
+        quick=chosen.quick,
+    )
     print("\n".join("  ".join(row) for row in rows))
     print(f"report: {file}")
 

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import os
 import statistics
 import subprocess
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -75,25 +73,16 @@ def timed(words: Sequence[str], *, folder: Path, home: Path) -> tuple[float, sub
 
 def write(name: str, *, title: str, about: str, found: Sequence[Measured], chosen: Options) -> None:
     """Print the measurements and write the report."""
-    stem = f"{name}-quick" if chosen.quick else name
     rows = [measured.row() for measured in found]
     header = ("what", "median", "worst", "must", "note")
-    load = os.getloadavg()[0]
-    lines = [
-        f"# {title}",
-        "",
-        about,
-        "",
-        *reporting.table(header, rows),
-        "## How it was run",
-        "",
-        f"- Machine: {common.hardware()}; other load at the end: {load:.1f}",
-        f"- Date: {common.now()}; Polymath at {common.commit()}; {chosen.repeats} measurement(s) of each",
-        f"- Command: `{' '.join(['python', f'benchmarks/{name}.py', *sys.argv[1:]])}`",
-    ]
-    file = common.HERE / "reports" / f"{stem}.md"
-    file.parent.mkdir(exist_ok=True)
-    file.write_text("\n".join(lines) + "\n")
+    file = reporting.page(
+        name,
+        reporting.table(header, rows),
+        title=title,
+        about=about,
+        told=[f"{chosen.repeats} measurement(s) of each"],
+        quick=chosen.quick,
+    )
     for row in rows:
         print("  ".join(f"{cell:<28}" if index == 0 else cell for index, cell in enumerate(row)))
     print(f"report: {file}")

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import os
 import random
 import sys
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -97,28 +95,16 @@ def report(
 ) -> int:
     """Write the report and say where it is; the exit code."""
     rows = [
-        [one.what, f"{one.found:,}", "" if one.wanted is None else f"{one.wanted:,}", "" if one.wanted is None else verdict(one.met)]
+        [one.what, f"{one.found:,}", "" if one.wanted is None else f"{one.wanted:,}", "" if one.wanted is None else reporting.verdict(one.met)]
         for one in claims
     ]  # fmt: skip
-    lines = [
-        f"# {title}",
-        "",
-        "\n\n".join((doc or "").split("\n\n")[2:]).strip(),
-        "",
-        *reporting.table(("what", "found", "must be", ""), rows),
-        "## How it was run",
-        "",
-        f"- Machine: {common.hardware()}; other load at the end: {os.getloadavg()[0]:.1f}; {seconds:.0f} s",
-        f"- Date: {common.now()}; Polymath at {common.commit()}; seed {chosen.seed}",
-        f"- Command: `python benchmarks/{name}.py {'--quick ' if chosen.quick else ''}--rounds {chosen.rounds}`",
-        "",
-    ]
-    file: Path = common.HERE / "reports" / f"{name}{'-quick' if chosen.quick else ''}.md"
-    file.parent.mkdir(exist_ok=True)
-    file.write_text("\n".join(lines))
+    file = reporting.page(
+        name,
+        reporting.table(("what", "found", "must be", ""), rows),
+        title=title,
+        about="\n\n".join((doc or "").split("\n\n")[2:]).strip(),
+        told=[f"{chosen.rounds} rounds, seed {chosen.seed}, {seconds:.0f} s"],
+        quick=chosen.quick,
+    )
     print(*("  ".join(row) for row in rows), file, sep="\n")
     return 0 if all(one.met for one in claims) else 1
-
-
-def verdict(good: bool) -> str:
-    return "met" if good else "**NOT met**"

@@ -29,6 +29,7 @@ from sklearn.datasets import load_breast_cancer
 
 import common
 import reporting
+from reporting import verdict
 
 sys.path.insert(0, str(common.ROOT / "src"))
 
@@ -270,28 +271,14 @@ def write(tally: Tally, *, chosen: argparse.Namespace, seconds: float) -> Path:
         ["other failures (resume, last learn, predict, verify, rebuild)", str(len(tally.failures)),
          verdict(not tally.failures)],
     ]  # fmt: skip
-    lines = [
-        "# Killing `polymath learn`",
-        "",
-        (__doc__ or "").split("\n\n")[-1].strip(),
-        "",
-        *reporting.table(("what", "found", "must be 0"), rows),
-        *[f"- {failure}" for failure in tally.failures[:20]],
-        "## How it was run",
-        "",
-        f"- Machine: {common.hardware()}; other load at the end: {os.getloadavg()[0]:.1f}; {seconds:.0f} s",
-        f"- Date: {common.now()}; Polymath at {common.commit()}; seed {chosen.seed}",
-        f"- Command: `python benchmarks/store_kill.py {'--quick ' if chosen.quick else ''}--kills {chosen.kills}`",
-        "",
-    ]
-    file = common.HERE / "reports" / f"{'store_kill-quick' if chosen.quick else 'store_kill'}.md"
-    file.parent.mkdir(exist_ok=True)
-    file.write_text("\n".join(lines))
-    return file
-
-
-def verdict(good: bool) -> str:
-    return "met" if good else "**NOT met**"
+    return reporting.page(
+        "store_kill",
+        [*reporting.table(("what", "found", "must be 0"), rows), *[f"- {failure}" for failure in tally.failures[:20]]],
+        title="Killing `polymath learn`",
+        about=(__doc__ or "").split("\n\n")[-1].strip(),
+        told=[f"{chosen.kills} kills, seed {chosen.seed}, {seconds:.0f} s"],
+        quick=chosen.quick,
+    )
 
 
 def say(text: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from .predicting import HEAD, Predictor, TaskRecord, bring, load_record, load_version, rollback, versions
 from .spec import Json, num_bytes, seconds
@@ -128,6 +128,12 @@ class Polymath:
 
     def close(self) -> None:
         self.store.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *reason: object) -> None:
+        self.close()
 
 
 class Task:

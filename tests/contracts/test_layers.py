@@ -179,7 +179,7 @@ def test_a_layer_of_an_installed_package_is_found(tmp_path):
         capture_output=True,
         text=True,
         check=False,
-        env={"PYTHONPATH": f"{tmp_path}{os.pathsep}{Path(polymath.testing.__file__).parents[1]}"},
+        env={"PYTHONPATH": f"{tmp_path}{os.pathsep}{Path(polymath.testing.__file__).parents[2]}"},
     )
     assert done.stdout.strip() == '{"kind":"louder"}', done.stderr
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import shutil
 import subprocess
@@ -194,3 +195,14 @@ def test_in_python(store, tmp_path):
     with pytest.raises(BadInput, match="no such task"):
         knowledge.forget("iris")
     knowledge.close()
+
+
+def test_a_command_lets_go_of_the_store_when_it_ends(store):
+    gc.disable()  # not only when its objects happen to be taken away
+    try:
+        seen("tasks", "--store", store)
+        seen("forget", "no-such-task", "--store", store, code=2)
+        with Store.open(store) as opened, opened.presence.alone() as alone:
+            assert alone
+    finally:
+        gc.enable()

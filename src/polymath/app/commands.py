@@ -53,15 +53,14 @@ def learn(
             **wishes,
         )
     )
-    knowledge = Polymath(store)
-    with Progress(wish) as progress:
-        record = learn_(data, store=knowledge.store, wishes=wish, listener=progress, problem=described)
-    task = Task(knowledge.store, record)
-    if as_json:
-        terminal.print_json(_line(task))
-    else:
-        output.learned(task, store=store)
-    knowledge.close()
+    with Polymath(store) as knowledge:
+        with Progress(wish) as progress:
+            record = learn_(data, store=knowledge.store, wishes=wish, listener=progress, problem=described)
+        task = Task(knowledge.store, record)
+        if as_json:
+            terminal.print_json(_line(task))
+        else:
+            output.learned(task, store=store)
 
 
 def wished(make: Callable[[], Wishes]) -> Wishes:
@@ -82,14 +81,13 @@ def own(layers: list[str] | None) -> tuple[str, ...]:
 
 def predict(task: str, data: str, *, out: Path | None, store: Path, as_json: bool) -> None:
     """Answer for every row."""
-    knowledge = opened(store)
-    found = knowledge.task(task)
-    predicted = found.predict(data)
+    with opened(store) as knowledge:
+        predicted = knowledge.task(task).predict(data)
     if out is not None:
         output.write_predictions(predicted, out)
         terminal.say(f"{len(predicted)} predictions written to {out}")
     if as_json:
-        terminal.print_json({"task": found.name, "predictions": plain(predicted)})
+        terminal.print_json({"task": task, "predictions": plain(predicted)})
     elif out is None:
         output.predictions(predicted)
     failed = sum(1 for answer in predicted if "error" in answer)
@@ -99,12 +97,14 @@ def predict(task: str, data: str, *, out: Path | None, store: Path, as_json: boo
 
 def answers(task: str, data: Path, *, store: Path) -> list[dict[str, Any]]:
     """Answers in the order of the rows, for the demo."""
-    return opened(store).task(task).predict(data)
+    with opened(store) as knowledge:
+        return knowledge.task(task).predict(data)
 
 
 def evaluate(task: str, data: str, *, store: Path, as_json: bool) -> None:
     """Score a task on new rows."""
-    result = opened(store).task(task).evaluate(data)
+    with opened(store) as knowledge:
+        result = knowledge.task(task).evaluate(data)
     if as_json:
         terminal.print_json(result)
     else:
@@ -113,32 +113,34 @@ def evaluate(task: str, data: str, *, store: Path, as_json: bool) -> None:
 
 def tasks(*, store: Path, as_json: bool) -> None:
     """List all tasks."""
-    found = opened(store).tasks()
-    if as_json:
-        terminal.print_json({"tasks": [_line(task) for task in found]})
-    else:
-        output.tasks(found)
+    with opened(store) as knowledge:
+        found = knowledge.tasks()
+        if as_json:
+            terminal.print_json({"tasks": [_line(task) for task in found]})
+        else:
+            output.tasks(found)
 
 
 def show(task: str, *, store: Path, as_json: bool) -> None:
     """Describe one task."""
-    knowledge = opened(store)
-    found = knowledge.task(task)
-    union = knowledge.union()
-    share = union.share(found.name)
-    if as_json:
-        more = {"share": whole.as_dict(share), "versions": found.versions()}
-        terminal.print_json(plain({**found.record.model_dump(mode="json"), **more}))
-    else:
-        output.show(found)
-        output.versions(found)
-        whole.show(share, union)
+    with opened(store) as knowledge:
+        found = knowledge.task(task)
+        union = knowledge.union()
+        share = union.share(found.name)
+        if as_json:
+            more = {"share": whole.as_dict(share), "versions": found.versions()}
+            terminal.print_json(plain({**found.record.model_dump(mode="json"), **more}))
+        else:
+            output.show(found)
+            output.versions(found)
+            whole.show(share, union)
 
 
 def leaderboard(task: str, *, store: Path, as_json: bool) -> None:
     """Everything that was tried."""
-    found = opened(store).task(task)
-    rows = found.leaderboard()
+    with opened(store) as knowledge:
+        found = knowledge.task(task)
+        rows = found.leaderboard()
     if as_json:
         terminal.print_json({"task": found.name, "metric": found.record.summary.metric, "experiments": plain(rows)})
     else:
@@ -147,7 +149,8 @@ def leaderboard(task: str, *, store: Path, as_json: bool) -> None:
 
 def report(task: str, *, out: Path | None, store: Path, as_json: bool) -> None:
     """Write the page."""
-    path = opened(store).task(task).report(out)
+    with opened(store) as knowledge:
+        path = knowledge.task(task).report(out)
     if as_json:
         terminal.print_json({"task": task, "report": str(path)})
     else:
@@ -158,7 +161,8 @@ def verify(level: str, *, store: Path, as_json: bool) -> int:
     """Check the store; gives the exit code."""
     if level not in ("quick", "full"):
         raise BadInput("is not a level of checking", value=level, remedy="Use quick or full.")
-    found = verify_(opened(store, read_only=False).store, level="quick" if level == "quick" else "full")
+    with opened(store) as knowledge:
+        found = verify_(knowledge.store, level="quick" if level == "quick" else "full")
     if as_json:
         terminal.print_json(plain(output.as_dict(found)))
     else:
@@ -168,18 +172,19 @@ def verify(level: str, *, store: Path, as_json: bool) -> int:
 
 def rebuild(*, store: Path, as_json: bool) -> None:
     """Make the catalogue anew."""
-    found = rebuild_(opened(store, read_only=False).store)
+    with opened(store) as knowledge:
+        found = rebuild_(knowledge.store)
     if as_json:
         terminal.print_json(plain(output.as_dict(found)))
     else:
         terminal.say(str(found))
 
 
-def opened(store: Path, *, read_only: bool = False) -> Polymath:
-    """An existing store; a mistyped folder is not made into a new one."""
+def opened(store: Path) -> Polymath:
+    """An existing store; a mistyped folder is not made into a new one. Close it (`with`): others may wait for that."""
     if not store.exists():
         raise BadInput("there is no store here", file=store, remedy="Learn a task first, or give --store.")
-    return Polymath(store, read_only=read_only)
+    return Polymath(store)
 
 
 def _line(task: Task) -> dict[str, Any]:

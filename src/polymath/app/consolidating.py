@@ -23,11 +23,9 @@ def consolidate(
     from ..learning.consolidate import consolidate as consolidate_
     from .progress import Progress
 
-    knowledge = commands.opened(store, read_only=False)
     wish = Wishes(begin=begin, budget_seconds=seconds(budget), seed=seed, device=device)
-    with Progress(wish) as progress:
+    with commands.opened(store) as knowledge, Progress(wish) as progress:
         found = consolidate_(knowledge.store, wishes=wish, listener=progress, only=only)
-    knowledge.close()
     if as_json:
         terminal.print_json(plain(found.model_dump(mode="json")))
     else:

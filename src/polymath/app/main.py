@@ -294,18 +294,19 @@ def experiments(
     from . import commands, ledger
 
     commands.own(layer)
-    ledger.experiments(
-        task,
-        knowledge=commands.opened(store),
-        generator=generator,
-        failed=failed,
-        finished=finished,
-        best=best,
-        out=out,
-        tensorboard=tensorboard,
-        picture=picture,
-        as_json=json,
-    )
+    with commands.opened(store) as knowledge:
+        ledger.experiments(
+            task,
+            knowledge=knowledge,
+            generator=generator,
+            failed=failed,
+            finished=finished,
+            best=best,
+            out=out,
+            tensorboard=tensorboard,
+            picture=picture,
+            as_json=json,
+        )
 
 
 @_command
@@ -319,7 +320,8 @@ def replay(
     from . import commands, ledger
 
     commands.own(layer)
-    raise typer.Exit(ledger.replay(experiment, knowledge=commands.opened(store), as_json=json))
+    with commands.opened(store) as knowledge:
+        raise typer.Exit(ledger.replay(experiment, knowledge=knowledge, as_json=json))
 
 
 @_command
@@ -366,7 +368,8 @@ def map(
     from . import commands, whole
 
     commands.own(layer)
-    whole.draw(out, knowledge=commands.opened(store), as_json=json)
+    with commands.opened(store) as knowledge:
+        whole.draw(out, knowledge=knowledge, as_json=json)
 
 
 @_command
@@ -386,7 +389,8 @@ def forget(task: Name, store: Store = KNOWLEDGE, json: Json = False) -> None:
     """Remove a task and what only it used; its experiments stay in the ledger, without weights."""
     from . import commands, keeping
 
-    keeping.forget(task, knowledge=commands.opened(store), as_json=json)
+    with commands.opened(store) as knowledge:
+        keeping.forget(task, knowledge=knowledge, as_json=json)
 
 
 @_command
@@ -398,7 +402,8 @@ def collect(
     """Take away what nobody needs, while others use the store."""
     from . import commands, keeping
 
-    keeping.collect(old=old, knowledge=commands.opened(store), as_json=json)
+    with commands.opened(store) as knowledge:
+        keeping.collect(old=old, knowledge=knowledge, as_json=json)
 
 
 @_command
@@ -410,7 +415,8 @@ def merge(
     """Take in all that another store knows. It is not changed, and nothing about it is trusted."""
     from . import commands, keeping
 
-    keeping.merge(other, knowledge=commands.opened(store), as_json=json)
+    with commands.opened(store) as knowledge:
+        keeping.merge(other, knowledge=knowledge, as_json=json)
 
 
 @_command
@@ -423,7 +429,8 @@ def copy(
     """Copy one task, with all that it needs, into another store."""
     from . import commands, keeping
 
-    keeping.copy(task, other, knowledge=commands.opened(store), as_json=json)
+    with commands.opened(store) as knowledge:
+        keeping.copy(task, other, knowledge=knowledge, as_json=json)
 
 
 @_command
@@ -435,7 +442,8 @@ def backup(
     """Copy the store while others use it. Exit code 1: something in it is damaged and was left out."""
     from . import commands, keeping
 
-    raise typer.Exit(keeping.backup(folder, knowledge=commands.opened(store), as_json=json))
+    with commands.opened(store) as knowledge:
+        raise typer.Exit(keeping.backup(folder, knowledge=knowledge, as_json=json))
 
 
 @_command

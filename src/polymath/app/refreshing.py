@@ -33,7 +33,6 @@ def refresh(
     from ..learning import refresh as refresh_
     from .progress import Progress
 
-    knowledge = commands.opened(store)
     wish = commands.wished(
         lambda: Wishes(
             name=task,
@@ -43,9 +42,8 @@ def refresh(
             **wishes,
         )
     )
-    with Progress(wish) as progress:
+    with commands.opened(store) as knowledge, Progress(wish) as progress:
         _, found = refresh_(data, store=knowledge.store, wishes=wish, listener=progress)
-    knowledge.close()
     if as_json:
         terminal.print_json(plain(found.model_dump(mode="json")))
     else:
@@ -54,10 +52,9 @@ def refresh(
 
 def rollback(task: str, *, to: int | None, store: Path, as_json: bool) -> None:
     """Put an earlier version in force."""
-    knowledge = commands.opened(store)
-    version = knowledge.rollback(task, to=to)
-    found = knowledge.task(task).versions()
-    knowledge.close()
+    with commands.opened(store) as knowledge:
+        version = knowledge.rollback(task, to=to)
+        found = knowledge.task(task).versions()
     if as_json:
         terminal.print_json({"task": task, "version": version, "versions": plain(found)})
     else:

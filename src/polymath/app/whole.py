@@ -36,9 +36,8 @@ def take_in(name: str, tensors: Path, layers: Path, *, store: Path, as_json: boo
     from ..knowledge import Polymath
     from .commands import task_name
 
-    knowledge = Polymath(store)
-    found = take_in(knowledge.store, task_name(name), tensors=tensors, layers=layers)
-    knowledge.close()
+    with Polymath(store) as knowledge:
+        found = take_in(knowledge.store, task_name(name), tensors=tensors, layers=layers)
     if as_json:
         terminal.print_json(plain(found.model_dump(mode="json")))
         return

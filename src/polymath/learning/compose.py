@@ -218,17 +218,45 @@ class Call:
 
 def search(store: Store, rows: Rows, dataset: Dataset, call: Call) -> tuple[TaskRecord | None, Study]:
     """Searches until the budget is spent and publishes; None when what there was before is better."""
-    wishes, name, begin, budget = call.wishes, call.name, call.begin, call.budget
-    known, device = call.known, pick_device(wishes.device)
-    lanes = call.engine.lanes
-    facts = facts_of(dataset)
-    scratch = Store.open(store.path / "scratch" / name)
-    ledger = Ledger(store, name)
-    spent = sum(entry.seconds for entry in ledger.entries() if entry.dataset == dataset.digest) / lanes
+    with Store.open(store.path / "scratch" / call.name) as scratch:
+        ledger = Ledger(store, call.name)
+        lanes = call.engine.lanes
+        spent = sum(entry.seconds for entry in ledger.entries() if entry.dataset == dataset.digest) / lanes
+        settings = _settings(store, scratch, dataset, call)
+        study = _study(store, scratch, rows, dataset, call, settings=settings, spent=spent)
+        if few.one_each(dataset):
+            record = few.unjudged(study, settings.parents, seed=call.wishes.seed)
+            seen = (
+                f"as {', '.join(record.built_on)} sees it" if record.built_on else "with nothing stored to build upon"
+            )
+            call.listener.say(f"One example of every class: nothing to validate with. The nearest answers, {seen}.")
+            return record, study
+        deadline = math.inf if call.budget is None else call.begin + call.budget
+        clock = Clock(
+            lanes=lanes,
+            work=call.wishes.work,
+            deadline=deadline - spent - _reserve(call.budget, dataset),
+            begin=call.begin - spent,
+        )
+        published = _searched(study, settings, ledger, clock, call)
+    if published is None and call.known is None:
+        if call.stopped():
+            raise KeyboardInterrupt
+        raise BadInput(
+            f"nothing could be learned within the budget; {study.failures()}",
+            file=rows.source,
+            remedy="Give a longer --budget, or look at the failures with `polymath leaderboard`.",
+        )
+    return published, study
+
+
+def _settings(store: Store, scratch: Store, dataset: Dataset, call: Call) -> Settings:
+    """What is searched, and upon what it may build: the weights of that are put where experiments look for them."""
+    wishes, known, facts = call.wishes, call.known, facts_of(dataset)
     context = Context(
         dataset_folder=str(dataset.folder),
         scratch=str(scratch.path),
-        device=device,
+        device=pick_device(wishes.device),
         threads=wishes.threads,
         memory_bytes=wishes.memory_bytes,
         layers=wishes.layers,
@@ -240,53 +268,55 @@ def search(store: Store, rows: Rows, dataset: Dataset, call: Call) -> tuple[Task
         context=context,
         folds=rotation(dataset) if known is None else known.folds,
         seed=wishes.seed,
-        methods=methods(dataset.problem, facts, seconds=budget),
-        seconds=budget,
+        methods=methods(dataset.problem, facts, seconds=call.budget),
+        seconds=call.budget,
         mirrored=mirrored(dataset),
         space=wishes.space,
         layers=bring(wishes.layers),
-        parents=built_upon.parents(store, dataset.problem, but=name) if wishes.build_on else (),
+        parents=built_upon.parents(store, dataset.problem, but=call.name) if wishes.build_on else (),
         own=known.own if known else (),
         again=known.again if known else (),
     )
     built_upon.fetch(settings.parents, store=store, scratch=scratch)
-    deadline = math.inf if budget is None else begin + budget
-    study = (partial(Renewal, known=known) if known else Study)(
+    return settings
+
+
+def _study(
+    store: Store, scratch: Store, rows: Rows, dataset: Dataset, call: Call, *, settings: Settings, spent: float
+) -> Study:
+    """Where what is found is gathered: a study, or the renewal of a task that is known."""
+    known = call.known
+    return (partial(Renewal, known=known) if known else Study)(
         store,
         scratch,
         dataset,
-        name=name,
-        begin=begin - (spent if budget is not None else 0.0),
+        name=call.name,
+        begin=call.begin - (spent if call.budget is not None else 0.0),
         provenance=Provenance(
-            origin(rows, dataset, wishes, device) | (known.origin if known else {}),
+            origin(rows, dataset, call.wishes, settings.context.device) | (known.origin if known else {}),
             unused(rows, dataset),
             settings.parents,
-            wishes.private,
+            call.wishes.private,
         ),
-        members=wishes.members,
-    )
-    clock = Clock(
-        lanes=lanes, work=wishes.work, deadline=deadline - spent - _reserve(budget, dataset), begin=begin - spent
+        members=call.wishes.members,
     )
 
-    if few.one_each(dataset):
-        with scratch:
-            record = few.unjudged(study, settings.parents, seed=wishes.seed)
-        seen = f"as {', '.join(record.built_on)} sees it" if record.built_on else "with nothing stored to build upon"
-        call.listener.say(f"One example of every class: nothing to validate with. The nearest answers, {seen}.")
-        return record, study
+
+def _searched(study: Study, settings: Settings, ledger: Ledger, clock: Clock, call: Call) -> TaskRecord | None:
+    """Runs the search on its clock and publishes what it found, or the best so far when it was stopped."""
+    wishes, dataset, store = call.wishes, study.dataset, study.store
 
     def finished(experiment: Experiment) -> None:
         study.add(experiment)
         call.listener.tried(experiment, study, clock)
 
-    plan = ProblemPlan(settings, cutter=cutters()[wishes.cutter](), finished=finished, exists=scratch.has)
+    plan = ProblemPlan(settings, cutter=cutters()[wishes.cutter](), finished=finished, exists=study.scratch.has)
     setting = Setting(
         dataset=dataset.digest,
         space=f"{wishes.space}-{SPACE_VERSION}",
         seed=wishes.seed,
-        environment={"device": device, **versions()},
-        fingerprint=fingerprint(dataset.problem, facts),
+        environment={"device": settings.context.device, **versions()},
+        fingerprint=fingerprint(dataset.problem, settings.facts),
     )
     generator = _generator(plan, setting, wishes, ledger=ledger, store=store)
     try:
@@ -299,25 +329,15 @@ def search(store: Store, rows: Rows, dataset: Dataset, call: Call) -> tuple[Task
             setting=setting,
             stop=lambda: call.stopped() or clock.seconds_left < -0.3,
         )
-        call.engine.close()
-        if call.stopped():
-            call.listener.say("Stopping: storing the best so far. Once more stops at once.")
-        published = study.publish("stopped" if call.stopped() else "done")
-        if not call.stopped():
-            memory.end(store, generator.memory(), generator=wishes.generator, space=setting.space)
-            study.tidy()
     finally:  # a second Ctrl-C comes here from anywhere: what was published last stays
         call.engine.close()
-        scratch.close()
-    if published is None and known is None:
-        if call.stopped():
-            raise KeyboardInterrupt
-        raise BadInput(
-            f"nothing could be learned within the budget; {study.failures()}",
-            file=rows.source,
-            remedy="Give a longer --budget, or look at the failures with `polymath leaderboard`.",
-        )
-    return published, study
+    if call.stopped():
+        call.listener.say("Stopping: storing the best so far. Once more stops at once.")
+        return study.publish("stopped")
+    published = study.publish("done")
+    memory.end(store, generator.memory(), generator=wishes.generator, space=setting.space)
+    study.tidy()
+    return published
 
 
 def _generator(plan: ProblemPlan, setting: Setting, wishes: Wishes, *, ledger: Ledger, store: Store) -> Generator:

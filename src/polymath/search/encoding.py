@@ -8,7 +8,6 @@ another, and a kernel of second degree over rows is a model of all pairs of choi
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass

@@ -34,17 +34,16 @@ FEWEST_RUNGS, MOST_RUNGS = 3, 5
 """Of a full training that is cheap: as many as leave the first one steps enough to say something."""
 RECENT = 1_000
 """Experiments that a cutter looks at, beside those that are still on their way: more do not change what is good."""
+HEAD_SHARE = 0.15
+"""Share of the budget that one cheap head may take beside nets: the counts of words that a net must beat need it."""
 LEAST_STEPS = 10
 """Steps per fold below which a first rung says nothing."""
 SEGMENT_SECONDS = 40.0
 """Real time of one segment of a long training: what a kill can cost at most, near enough."""
 FULL_SHARE = 0.25
 """A full training that costs more than this share of a lane's budget makes the plan commit."""
-AMPLE, AMPLE_TEXT = 8.0, 1.3
-"""Work planned for a long training under the real clock, over the estimate: the clock should end it, not the work.
-
-Texts, which nothing augments, lost 2 points (sections, 60 s) when they were trained for all of the time.
-"""
+AMPLE = 8.0
+"""Work planned for a long training under the real clock, over the estimate: the clock should end it, not the work."""
 WORTH_ANOTHER = 0.85
 """Share of the budget after which nothing new is looked for once the long trainings are done."""
 EXPLORED = 8
@@ -176,7 +175,8 @@ class ProblemPlan:
         if len(rungs) > 1 and self._heavy:
             return left / (len(rungs) - len(experiment.results))
         if len(rungs) <= 1 and self._heavy and self.settings.seconds is not None:
-            return min(left, max(1.1 * EXPLORE_RUNG * self.settings.seconds, 2.0))
+            share = HEAD_SHARE if not rungs else 1.1 * EXPLORE_RUNG
+            return min(left, max(share * self.settings.seconds, 2.0))
         return left
 
     @property
@@ -260,13 +260,12 @@ class ProblemPlan:
         short = [e for e in experiments if len(self._rungs.get(e.number, [])) == 1 and e.results and not e.failed]
         best = sorted(short, key=lambda e: (-e.results[0].score, e.number))[: clock.lanes]
         self._chosen = [e.number for e in best]
-        texts = any(form.kind == "tokens" for form in self.settings.facts.ports.values())
-        surplus = 1.0 if clock.by_work else AMPLE_TEXT if texts else AMPLE
+        surplus = 1.0 if clock.by_work else AMPLE
         for experiment in best:
             path = self._made[experiment.number].path
             assert path is not None
             start = experiment.results[0].work
-            ahead = min(surplus * (1.0 - EXPLORE_SHARE) * self._lane_work(clock), 2 * self.space.full_work(path))
+            ahead = min(surplus * (1.0 - EXPLORE_SHARE) * self._lane_work(clock), self.space.full_work(path))
             if clock.by_work:
                 ahead = min(ahead, 0.98 * max(min(clock.lane_work_left(n) for n in range(clock.lanes)), 0.0))
             parts = self._parts(clock)
