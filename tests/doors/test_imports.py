@@ -31,6 +31,7 @@ DOORS: dict[str, set[str]] = {
     "growing": {"spec", "problem", "model", "store", "predicting", "importing"},  # the union of all paths
     "evaluating": {"spec", "problem", "model", "store", "engine", "predicting"},
     "learning": {*WHAT_IS_LEARNED_WITH, "predicting", "evaluating", "importing"},
+    "inventing": {*WHAT_IS_LEARNED_WITH},  # update rules and cells: searched, adopted
     "experiments": {"spec", "store", "engine", "search", "train", "predicting"},  # looks into the ledger
     "keeping": {"spec", "store", "search", "predicting"},  # forget, merge and copy of tasks
     # These are what a user touches: the classes, scikit-learn's form of them, the names, the command line.
@@ -61,6 +62,7 @@ DOORS: dict[str, set[str]] = {
         "growing",
         "evaluating",
         "experiments",
+        "inventing",
         "learning",
         "deploy",
         "explain",
