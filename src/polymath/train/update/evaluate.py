@@ -1,0 +1,407 @@
+"""What a rule says at one step, elementwise over tensors of any shape; the only evaluator there is.
+
+Values are kept as a tensor times a number, so that constants, signs and corrections of bias cost no pass over the
+tensors. Each part is computed once; what is needed no more is written over.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from .expression import Expression, Graph, Node, constants, needed_nodes, running_means
+from .vocabulary import DELTA, FUNCTIONS, MEANS, SCHEDULES
+
+
+@dataclass
+class Operands:
+    """What a rule reads at one step."""
+
+    gradient: Tensor
+    weight: Tensor | None = None
+    """Of the gradient's shape; needed if `expression.weighted`."""
+    step: int = 1
+    """1 at the first step: corrects the bias of running means, and lets noise die down."""
+    progress: float | Tensor | None = None
+    """Share of the training done, 0 to 1; needed if `expression.scheduled`. A tensor is broadcast over the gradient."""
+    generator: torch.Generator | None = None
+    """Where noise comes from; None is PyTorch's own generator of the device."""
+
+
+class Scaled(NamedTuple):
+    """The value `scale * tensor`."""
+
+    tensor: Tensor
+    scale: float
+
+
+Value = float | Scaled
+
+
+def new_state(expression: Expression, like: Tensor) -> list[Tensor]:
+    """The running means of a rule before the first step: zeros, one tensor for each of `expression.means`."""
+    return [torch.zeros_like(like, requires_grad=False) for _ in expression.means]
+
+
+def evaluate(expression: Expression, operands: Operands, state: Sequence[Tensor] = ()) -> Tensor:
+    """The update, of the gradient's shape; changes the running means in `state` in place.
+
+    The update may be the gradient itself or one of the means: read it, do not write to it. Call it under
+    `torch.no_grad()`. NaN and infinity pass through; nothing is raised for them.
+    """
+    tensor, scale = evaluate_scaled(expression.graph, operands, state)
+    return tensor if scale == 1 else tensor * scale
+
+
+def evaluate_scaled(graph: Graph, operands: Operands, state: Sequence[Tensor]) -> Scaled:
+    """The update as a tensor and the number that it still has to be multiplied by."""
+    program = _compiled(graph)
+    if len(state) != len(program.means):
+        raise ValueError(f"the rule keeps {len(program.means)} running means, but the state holds {len(state)}")
+    run = _Run(graph, program, operands, state)
+    return run.all()
+
+
+@dataclass(frozen=True)
+class _Program:
+    """What is known of a graph before it runs."""
+
+    values: tuple[float | None, ...]
+    """Constants."""
+    needed: tuple[bool, ...]
+    """Nodes that are computed: not constants, nor what only constants use."""
+    dying: tuple[tuple[int, ...], ...]
+    """For each node, the nodes whose tensors nothing after it reads: it may write over them."""
+    means: tuple[tuple[int, float], ...]
+    slots: dict[tuple[int, float], int]
+    """Their places in the state."""
+    positive: tuple[bool, ...]
+    """For each node, whether it is never negative."""
+    copied: tuple[bool, ...]
+    """For each mean, whether its previous value is still read when it is brought up to date."""
+
+
+@lru_cache(maxsize=4096)
+def _compiled(graph: Graph) -> _Program:
+    values = constants(graph)
+    needed = needed_nodes(graph)
+    means = running_means(graph)
+    readers: dict[tuple[int, float], set[str]] = {slot: set() for slot in means}
+    positive, owners = _positive(graph), _owners(graph, values)
+    last: dict[int, int] = {}
+    for place, node in enumerate(graph):
+        if needed[place] and values[place] is None:
+            for source in node.inputs:
+                last[owners[source]] = place
+        if needed[place] and node.function in MEANS:
+            readers[node.inputs[0], node.number or 0.0].add(node.function)
+    root = graph[owners[-1]]
+    copied = tuple(
+        "previous_mean" in readers[slot]
+        and (len(readers[slot]) > 1 or (root.function == "previous_mean" and (root.inputs[0], root.number) == slot))
+        for slot in means
+    )
+    late = {slot for slot in means if readers[slot] == {"previous_mean"}}  # brought up to date at the end
+    kept = {owners[source] for source, memory in late} | {owners[-1]}
+    kept |= {place for place, node in enumerate(graph) if node.function in ("g", "w", *MEANS)}
+    dying: list[list[int]] = [[] for _ in graph]
+    for owner, place in last.items():
+        if owner not in kept and values[owner] is None:
+            dying[place].append(owner)
+    return _Program(
+        values=values,
+        needed=needed,
+        dying=tuple(tuple(places) for places in dying),
+        means=means,
+        slots={slot: number for number, slot in enumerate(means)},
+        positive=tuple(positive),
+        copied=copied,
+    )
+
+
+def _owners(graph: Graph, values: Sequence[float | None]) -> list[int]:
+    """For each node, the node whose tensor it holds: multiplying by a number changes the scale only."""
+    owners: list[int] = []
+    numbers: list[bool] = []
+    for place, node in enumerate(graph):
+        functions_of_numbers = bool(node.inputs) and node.function not in ("drop", *MEANS)
+        inner = [numbers[source] for source in node.inputs]
+        number = values[place] is not None or node.function in SCHEDULES or (functions_of_numbers and all(inner))
+        owner = place
+        if node.function in ("negate", "abs") or (node.function == "/" and inner[1]):
+            owner = owners[node.inputs[0]]
+        elif node.function == "*" and any(inner):
+            owner = owners[node.inputs[1 if inner[0] else 0]]
+        owners.append(owner)
+        numbers.append(number)
+    return owners
+
+
+def _positive(graph: Graph) -> list[bool]:
+    found: list[bool] = []
+    for node in graph:
+        inner = [found[place] for place in node.inputs]
+        always = node.function in ("abs", "square", "sqrt", "exp", "power", "linear_decay", "cosine_decay")
+        passes = node.function in ("+", "*", "/", "drop", "clip", "cube", "sign", "tanh", *MEANS) and all(inner)
+        found.append(always or passes or (node.function == "constant" and (node.number or 0.0) >= 0))
+    return found
+
+
+class _Run:
+    """One evaluation."""
+
+    def __init__(self, graph: Graph, program: _Program, operands: Operands, state: Sequence[Tensor]) -> None:
+        self._graph, self._program, self._operands, self._state = graph, program, operands, state
+        self._values: list[Value | None] = list(program.values)
+        self._advanced: set[int] = set()
+        self._before: dict[int, Tensor] = {}
+
+    def all(self) -> Scaled:
+        program, values = self._program, self._values
+        for place, node in enumerate(self._graph):
+            if program.needed[place] and values[place] is None:
+                values[place] = self._one(place, node)
+        for slot in range(len(program.means)):
+            if slot not in self._advanced:
+                self._advance(slot)
+        result = values[-1]
+        assert result is not None
+        return result if isinstance(result, Scaled) else Scaled(self._full(result), 1.0)
+
+    def _one(self, place: int, node: Node) -> Value:
+        name = node.function
+        if name in MEANS:
+            return self._mean(node)
+        if not node.inputs:
+            return self._operand(node)
+        inputs = [self._value(source) for source in node.inputs]
+        out = self._spare(place)
+        if name in _BINARY:
+            return _BINARY[name](self, inputs[0], inputs[1], out)
+        if name == "drop":
+            return self._drop(inputs[0], node.number or 0.0, out)
+        x = inputs[0]
+        if name == "reciprocal":
+            return self.divide(1.0, x, out)
+        if not isinstance(x, Scaled):
+            function = FUNCTIONS[name].constant
+            assert function is not None
+            return float(function(x) if node.number is None else function(x, node.number))
+        if name == "abs" and self._program.positive[node.inputs[0]]:
+            return x
+        if name == "clip":
+            bound = (node.number or 0.0) / abs(x.scale)
+            return Scaled(torch.clamp(x.tensor, -bound, bound, out=out), x.scale)
+        if name == "sqrt":
+            return _sqrt(x, self._program.positive[node.inputs[0]], out)
+        return _UNARY[name](x, out)
+
+    def _value(self, place: int) -> Value:
+        value = self._values[place]
+        assert value is not None
+        return value
+
+    def _operand(self, node: Node) -> Value:
+        operands, name = self._operands, node.function
+        if name == "g":
+            return Scaled(operands.gradient, 1.0)
+        if name == "w":
+            if operands.weight is None:
+                raise ValueError("the rule reads the weights, but none were given")
+            return Scaled(operands.weight, 1.0)
+        if name == "noise":
+            return Scaled(self._normal(), node.number or 0.0) if node.number else 0.0
+        if name == "annealed_noise":
+            return Scaled(self._normal(), float(1 + operands.step) ** -0.275)
+        progress = operands.progress
+        if progress is None:
+            raise ValueError("the rule follows a schedule, but the progress of the training was not given")
+        if isinstance(progress, Tensor):
+            return Scaled(_schedule_of_tensor(name, progress.to(operands.gradient.dtype), node.number or 0.0), 1.0)
+        return _schedule(name, progress, node.number or 0.0)
+
+    def _normal(self) -> Tensor:
+        return torch.empty_like(self._operands.gradient).normal_(generator=self._operands.generator)
+
+    def _drop(self, x: Value, share: float, out: Tensor | None) -> Value:
+        """As dropout: what is kept grows by what is lost."""
+        tensor, scale = x if isinstance(x, Scaled) else Scaled(self._full(x), 1.0)
+        kept = torch.empty_like(self._operands.gradient).bernoulli_(1 - share, generator=self._operands.generator)
+        return Scaled(torch.mul(kept, tensor, out=kept), scale / (1 - share))
+
+    # Running means ----------------------------------------------------------------------------------------------
+    def _mean(self, node: Node) -> Value:
+        memory = node.number or 0.0
+        slot = self._program.slots[node.inputs[0], memory]
+        if node.function == "previous_mean":
+            if self._program.copied[slot]:
+                self._advance(slot)
+                return Scaled(self._before[slot], 1.0)
+            return Scaled(self._state[slot], 1.0)
+        self._advance(slot)
+        correction = 1 - memory**self._operands.step if node.function == "mean" else 1.0
+        return Scaled(self._state[slot], 1 / correction)
+
+    def _advance(self, slot: int) -> None:
+        """Bring a running mean up to date, once."""
+        if slot in self._advanced:
+            return
+        self._advanced.add(slot)
+        source, memory = self._program.means[slot]
+        kept, value = self._state[slot], self._value(source)
+        if self._program.copied[slot]:
+            self._before[slot] = kept.clone()
+        if not isinstance(value, Scaled):
+            kept.mul_(memory).add_(value * (1 - memory))
+        elif value.scale == 1 and value.tensor.shape == kept.shape:
+            kept.lerp_(value.tensor, 1 - memory)
+        else:
+            kept.mul_(memory).add_(value.tensor, alpha=(1 - memory) * value.scale)
+
+    # Helpers ----------------------------------------------------------------------------------------------------
+    def _full(self, value: float) -> Tensor:
+        return torch.full_like(self._operands.gradient, value)
+
+    def _spare(self, place: int) -> Tensor | None:
+        """A tensor of full shape that this node may write its result to."""
+        shape = self._operands.gradient.shape
+        for source in self._program.dying[place]:
+            value = self._values[source]
+            if isinstance(value, Scaled) and value.tensor.shape == shape:
+                return value.tensor
+        return None
+
+    # Functions of two -------------------------------------------------------------------------------------------
+    def add(self, x: Value, y: Value, out: Tensor | None, sign: float = 1.0) -> Value:
+        if isinstance(x, Scaled):
+            if isinstance(y, Scaled):
+                return Scaled(torch.add(x.tensor, y.tensor, alpha=sign * y.scale / x.scale, out=out), x.scale)
+            return Scaled(torch.add(x.tensor, sign * y / x.scale, out=out), x.scale)
+        if isinstance(y, Scaled):
+            return Scaled(torch.add(y.tensor, sign * x / y.scale, out=out), sign * y.scale)
+        return x + sign * y
+
+    def subtract(self, x: Value, y: Value, out: Tensor | None) -> Value:
+        return self.add(x, y, out, -1.0)
+
+    def multiply(self, x: Value, y: Value, out: Tensor | None) -> Value:
+        if isinstance(x, Scaled):
+            if isinstance(y, Scaled):
+                return _scaled(torch.mul(x.tensor, y.tensor, out=out), x.scale * y.scale)
+            return _scaled(x.tensor, x.scale * y)
+        return _scaled(y.tensor, x * y.scale) if isinstance(y, Scaled) else x * y
+
+    def divide(self, x: Value, y: Value, out: Tensor | None) -> Value:
+        if not isinstance(y, Scaled):
+            inverse = _quotient(1.0, y)
+            return _scaled(x.tensor, x.scale * inverse) if isinstance(x, Scaled) else x * inverse
+        below = torch.add(y.tensor, DELTA / y.scale, out=_mine(out, y.tensor))
+        if isinstance(x, Scaled):
+            return _scaled(torch.div(x.tensor, below, out=below), x.scale / y.scale)
+        return _scaled(below.reciprocal_(), x / y.scale)
+
+    def power(self, x: Value, y: Value, out: Tensor | None) -> Value:
+        """|x|^y; what is nearer to 0 than DELTA counts as DELTA, unless y is a positive number."""
+        if isinstance(x, Scaled) and isinstance(y, float):
+            size = torch.abs(x.tensor, out=_mine(out, x.tensor))
+            if y > 0:
+                return _scaled(size.pow_(y), _power(abs(x.scale), y))
+            return _scaled(size.clamp_(min=DELTA / abs(x.scale)).pow_(y), _power(abs(x.scale), y))
+        exponent = _plain(y) if isinstance(y, Scaled) else y
+        if isinstance(x, Scaled):
+            return Scaled(_plain(x).abs().clamp_(min=DELTA).pow(exponent), 1.0)
+        if isinstance(exponent, Tensor):
+            return Scaled(torch.pow(max(abs(x), DELTA), exponent), 1.0)
+        return _power(max(abs(x), DELTA), exponent)
+
+
+# What needs no run -----------------------------------------------------------------------------------------------
+def _scaled(tensor: Tensor, scale: float) -> Scaled:
+    """Multiplied out where the number alone could underflow, overflow or be divided by."""
+    return Scaled(tensor, scale) if 1e-30 < abs(scale) < 1e30 else Scaled(tensor * scale, 1.0)
+
+
+def _plain(value: Scaled, out: Tensor | None = None) -> Tensor:
+    """With nothing left to multiply."""
+    return value.tensor if value.scale == 1 else torch.mul(value.tensor, value.scale, out=out)
+
+
+def _mine(out: Tensor | None, tensor: Tensor) -> Tensor | None:
+    """`out` where it is this very tensor: then nothing else is lost by writing to it early."""
+    return out if out is tensor else None
+
+
+def _quotient(x: float, y: float) -> float:
+    y += DELTA
+    return x / y if y else math.inf
+
+
+def _power(x: float, y: float) -> float:
+    try:
+        return float(x**y)
+    except OverflowError:
+        return math.inf
+
+
+def _sign(x: Scaled, out: Tensor | None) -> Scaled:
+    return Scaled(torch.sign(x.tensor, out=out), math.copysign(1.0, x.scale))
+
+
+def _cube(x: Scaled, out: Tensor | None) -> Scaled:
+    return _scaled(torch.square(x.tensor).mul_(x.tensor), x.scale * x.scale * x.scale)
+
+
+def _sqrt(x: Scaled, positive: bool, out: Tensor | None) -> Scaled:
+    root = torch.sqrt(x.tensor, out=out) if positive else torch.abs(x.tensor, out=out).sqrt_()
+    return Scaled(root, math.sqrt(abs(x.scale)))
+
+
+def _exp(x: Scaled, out: Tensor | None) -> Scaled:
+    return Scaled(torch.exp(x.tensor, out=out) if x.scale == 1 else torch.mul(x.tensor, x.scale, out=out).exp_(), 1.0)
+
+
+def _log(x: Scaled, out: Tensor | None) -> Scaled:
+    return Scaled(torch.mul(x.tensor, x.scale, out=out).abs_().add_(DELTA).log_(), 1.0)
+
+
+def _tanh(x: Scaled, out: Tensor | None) -> Scaled:
+    return Scaled(torch.tanh(x.tensor, out=out) if x.scale == 1 else torch.mul(x.tensor, x.scale, out=out).tanh_(), 1.0)
+
+
+def _schedule(name: str, progress: float, number: float) -> float:
+    if name == "linear_decay":
+        return 1 - progress
+    turn = 2 * number * progress if name == "cosine_decay" else number * progress % 1
+    return 0.5 * (1 + math.cos(math.pi * turn))
+
+
+def _schedule_of_tensor(name: str, progress: Tensor, number: float) -> Tensor:
+    if name == "linear_decay":
+        return 1 - progress
+    turn = 2 * number * progress if name == "cosine_decay" else number * progress % 1
+    return (torch.cos(math.pi * turn) + 1) * 0.5
+
+
+_UNARY: dict[str, Callable[[Scaled, Tensor | None], Scaled]] = {
+    "negate": lambda x, out: Scaled(x.tensor, -x.scale),
+    "sign": _sign,
+    "abs": lambda x, out: Scaled(torch.abs(x.tensor, out=out), abs(x.scale)),
+    "square": lambda x, out: _scaled(torch.mul(x.tensor, x.tensor, out=out), x.scale * x.scale),
+    "cube": _cube,
+    "exp": _exp,
+    "log": _log,
+    "tanh": _tanh,
+}
+_BINARY: dict[str, Callable[[_Run, Value, Value, Tensor | None], Value]] = {
+    "+": _Run.add,
+    "-": _Run.subtract,
+    "*": _Run.multiply,
+    "/": _Run.divide,
+    "power": _Run.power,
+}
