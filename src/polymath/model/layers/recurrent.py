@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import torch
@@ -31,7 +32,13 @@ class Recurrent(Layer):
         return Form(kind="tokens", width=self.width * (2 if self.both_ways else 1), size=given.size)
 
     def build(self, *inputs: Form) -> nn.Module:
-        return _Recurrent(self, width=embedded(self, inputs).width)
+        cell, out = nn.GRU if self.cell == "gru" else nn.LSTM, self.form(*inputs).width
+        widths = [embedded(self, inputs).width, *[out] * (self.depth - 1)]
+
+        def one(width: int) -> nn.Module:
+            return cell(width, self.width, batch_first=True)
+
+        return Stacked(one, widths, both_ways=self.both_ways, dropout=self.dropout)
 
     def work(self, *inputs: Form) -> float:
         given, out = embedded(self, inputs), self.form(*inputs)
@@ -40,15 +47,19 @@ class Recurrent(Layer):
         return float(sum(given.size[0] * ways * gates * self.width * (width + self.width) for width in widths))
 
 
-class _Recurrent(nn.Module):
-    def __init__(self, layer: Recurrent, *, width: int) -> None:
+class Stacked(nn.Module):
+    """Recurrent modules on top of each other, one for each width that is read, each one or both ways.
+
+    `one(width)` builds a module of [B, T, width] whose answer begins with [B, T, D].
+    """
+
+    def __init__(
+        self, one: Callable[[int], nn.Module], widths: Sequence[int], *, both_ways: bool, dropout: float
+    ) -> None:
         super().__init__()
-        cell = nn.GRU if layer.cell == "gru" else nn.LSTM
-        out = layer.width * (2 if layer.both_ways else 1)
-        widths = [width, *[out] * (layer.depth - 1)]
-        self.ahead = nn.ModuleList(cell(w, layer.width, batch_first=True) for w in widths)
-        self.back = nn.ModuleList(cell(w, layer.width, batch_first=True) for w in widths if layer.both_ways)
-        self.dropout = nn.Dropout(layer.dropout)
+        self.ahead = nn.ModuleList(one(width) for width in widths)
+        self.back = nn.ModuleList(one(width) for width in widths if both_ways)
+        self.dropout = nn.Dropout(dropout)
 
     def forward(self, tokens: Tokens) -> Tokens:
         x_BTD, mask_BT = masked(tokens.values, tokens.mask), tokens.mask
