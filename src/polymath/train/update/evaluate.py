@@ -32,6 +32,9 @@ class Operands:
     """Share of the training done, 0 to 1; needed if `expression.scheduled`. A tensor is broadcast over the gradient."""
     generator: torch.Generator | None = None
     """Where noise comes from; None is PyTorch's own generator of the device."""
+    scratch: list[Tensor] | None = None
+    """Memory to work in, kept from step to step: fresh memory costs more than the arithmetic on large tensors. It grows
+    by itself and goes with one shape; the update returned is in it, so it is overwritten by the next evaluation."""
 
 
 class Scaled(NamedTuple):
@@ -93,7 +96,8 @@ def _compiled(graph: Graph) -> _Program:
     needed = needed_nodes(graph)
     means = running_means(graph)
     readers: dict[tuple[int, float], set[str]] = {slot: set() for slot in means}
-    positive, owners = _positive(graph), _owners(graph, values)
+    positive = _positive(graph)
+    owners = _owners(graph, values, positive)
     last: dict[int, int] = {}
     for place, node in enumerate(graph):
         if needed[place] and values[place] is None:
@@ -125,7 +129,7 @@ def _compiled(graph: Graph) -> _Program:
     )
 
 
-def _owners(graph: Graph, values: Sequence[float | None]) -> list[int]:
+def _owners(graph: Graph, values: Sequence[float | None], positive: Sequence[bool]) -> list[int]:
     """For each node, the node whose tensor it holds: multiplying by a number changes the scale only."""
     owners: list[int] = []
     numbers: list[bool] = []
@@ -134,7 +138,8 @@ def _owners(graph: Graph, values: Sequence[float | None]) -> list[int]:
         inner = [numbers[source] for source in node.inputs]
         number = values[place] is not None or node.function in SCHEDULES or (functions_of_numbers and all(inner))
         owner = place
-        if node.function in ("negate", "abs") or (node.function == "/" and inner[1]):
+        shares = node.function == "negate" or (node.function == "abs" and positive[node.inputs[0]])
+        if shares or (node.function == "/" and inner[1]):
             owner = owners[node.inputs[0]]
         elif node.function == "*" and any(inner):
             owner = owners[node.inputs[1 if inner[0] else 0]]
@@ -159,19 +164,20 @@ class _Run:
     def __init__(self, graph: Graph, program: _Program, operands: Operands, state: Sequence[Tensor]) -> None:
         self._graph, self._program, self._operands, self._state = graph, program, operands, state
         self._values: list[Value | None] = list(program.values)
+        self._shape = operands.gradient.shape
         self._advanced: set[int] = set()
         self._before: dict[int, Tensor] = {}
+        self._scratch = operands.scratch if operands.scratch is not None else []
+        self._free = list(self._scratch)
 
     def all(self) -> Scaled:
         program, values = self._program, self._values
         for place, node in enumerate(self._graph):
             if program.needed[place] and values[place] is None:
                 values[place] = self._one(place, node)
-        for slot in range(len(program.means)):
-            if slot not in self._advanced:
-                self._advance(slot)
-        result = values[-1]
-        assert result is not None
+        for slot in reversed(range(len(program.means))):  # a mean of an earlier mean's previous value reads it first
+            self._advance(slot)
+        result = self._value(len(values) - 1)
         return result if isinstance(result, Scaled) else Scaled(self._full(result), 1.0)
 
     def _one(self, place: int, node: Node) -> Value:
@@ -181,26 +187,23 @@ class _Run:
         if not node.inputs:
             return self._operand(node)
         inputs = [self._value(source) for source in node.inputs]
-        out = self._spare(place)
-        if name in _BINARY:
-            return _BINARY[name](self, inputs[0], inputs[1], out)
-        if name == "drop":
-            return self._drop(inputs[0], node.number or 0.0, out)
+        self._release(place)
+        if len(inputs) == 2:
+            x, y = inputs
+            known = self._program.values[node.inputs[1]]
+            if name == "power":
+                return self.power(x, y, bounded=known is None or known <= 0)
+            if name == "/" and isinstance(y, float) and known is None:
+                y += DELTA
+            return _BINARY[name](self, x, y)
         x = inputs[0]
-        if name == "reciprocal":
-            return self.divide(1.0, x, out)
+        if name == "drop":
+            return self._drop(x, node.number or 0.0)
         if not isinstance(x, Scaled):
             function = FUNCTIONS[name].constant
             assert function is not None
             return float(function(x) if node.number is None else function(x, node.number))
-        if name == "abs" and self._program.positive[node.inputs[0]]:
-            return x
-        if name == "clip":
-            bound = (node.number or 0.0) / abs(x.scale)
-            return Scaled(torch.clamp(x.tensor, -bound, bound, out=out), x.scale)
-        if name == "sqrt":
-            return _sqrt(x, self._program.positive[node.inputs[0]], out)
-        return _UNARY[name](x, out)
+        return self._unary(node, x)
 
     def _value(self, place: int) -> Value:
         value = self._values[place]
@@ -216,7 +219,7 @@ class _Run:
                 raise ValueError("the rule reads the weights, but none were given")
             return Scaled(operands.weight, 1.0)
         if name == "noise":
-            return Scaled(self._normal(), node.number or 0.0) if node.number else 0.0
+            return Scaled(self._normal(), node.number) if node.number else 0.0
         if name == "annealed_noise":
             return Scaled(self._normal(), float(1 + operands.step) ** -0.275)
         progress = operands.progress
@@ -226,24 +229,15 @@ class _Run:
             return Scaled(_schedule_of_tensor(name, progress.to(operands.gradient.dtype), node.number or 0.0), 1.0)
         return _schedule(name, progress, node.number or 0.0)
 
-    def _normal(self) -> Tensor:
-        return torch.empty_like(self._operands.gradient).normal_(generator=self._operands.generator)
-
-    def _drop(self, x: Value, share: float, out: Tensor | None) -> Value:
-        """As dropout: what is kept grows by what is lost."""
-        tensor, scale = x if isinstance(x, Scaled) else Scaled(self._full(x), 1.0)
-        kept = torch.empty_like(self._operands.gradient).bernoulli_(1 - share, generator=self._operands.generator)
-        return Scaled(torch.mul(kept, tensor, out=kept), scale / (1 - share))
-
     # Running means ----------------------------------------------------------------------------------------------
     def _mean(self, node: Node) -> Value:
         memory = node.number or 0.0
         slot = self._program.slots[node.inputs[0], memory]
         if node.function == "previous_mean":
-            if self._program.copied[slot]:
-                self._advance(slot)
-                return Scaled(self._before[slot], 1.0)
-            return Scaled(self._state[slot], 1.0)
+            if not self._program.copied[slot]:
+                return Scaled(self._state[slot], 1.0)
+            self._advance(slot)
+            return Scaled(self._before[slot], 1.0)
         self._advance(slot)
         correction = 1 - memory**self._operands.step if node.function == "mean" else 1.0
         return Scaled(self._state[slot], 1 / correction)
@@ -259,86 +253,135 @@ class _Run:
             self._before[slot] = kept.clone()
         if not isinstance(value, Scaled):
             kept.mul_(memory).add_(value * (1 - memory))
-        elif value.scale == 1 and value.tensor.shape == kept.shape:
+        elif value.scale == 1 and value.tensor.shape == self._shape:
             kept.lerp_(value.tensor, 1 - memory)
         else:
             kept.mul_(memory).add_(value.tensor, alpha=(1 - memory) * value.scale)
 
-    # Helpers ----------------------------------------------------------------------------------------------------
-    def _full(self, value: float) -> Tensor:
-        return torch.full_like(self._operands.gradient, value)
-
-    def _spare(self, place: int) -> Tensor | None:
-        """A tensor of full shape that this node may write its result to."""
-        shape = self._operands.gradient.shape
+    # Memory -----------------------------------------------------------------------------------------------------
+    def _release(self, place: int) -> None:
+        """Give back the tensors that nothing after this node reads; the node itself may still write over them."""
         for source in self._program.dying[place]:
             value = self._values[source]
-            if isinstance(value, Scaled) and value.tensor.shape == shape:
-                return value.tensor
-        return None
+            if isinstance(value, Scaled) and value.tensor.shape == self._shape:
+                self._free.append(value.tensor)
+
+    def _new(self, avoid: Tensor | None = None) -> Tensor:
+        """Memory of full shape, other than `avoid`."""
+        for place in range(len(self._free) - 1, -1, -1):
+            if self._free[place] is not avoid:
+                return self._free.pop(place)
+        made = torch.empty_like(self._operands.gradient, requires_grad=False)
+        self._scratch.append(made)
+        return made
+
+    def _out(self, *values: Value, avoid: Tensor | None = None) -> Tensor | None:
+        """Memory for a result of these; None where it is smaller, as what follows from a tensor of progress."""
+        full = any(isinstance(value, Scaled) and value.tensor.shape == self._shape for value in values)
+        return self._new(avoid) if full else None
+
+    def _full(self, value: float) -> Tensor:
+        return self._new().fill_(value)
+
+    def _normal(self) -> Tensor:
+        return self._new().normal_(generator=self._operands.generator)
+
+    def _plain(self, value: Scaled, avoid: Tensor | None) -> Tensor:
+        """With nothing left to multiply: may be the value's own tensor."""
+        if value.scale == 1:
+            return value.tensor
+        return torch.mul(value.tensor, value.scale, out=self._out(value, avoid=avoid))
+
+    # Functions of one -------------------------------------------------------------------------------------------
+    def _unary(self, node: Node, x: Scaled) -> Scaled:
+        name, number, (tensor, scale) = node.function, node.number, x
+        positive = self._program.positive[node.inputs[0]]
+        if name == "negate":
+            return Scaled(tensor, -scale)
+        if name == "abs":
+            return x if positive else Scaled(torch.abs(tensor, out=self._out(x)), abs(scale))
+        if name == "sign":
+            return Scaled(torch.sign(tensor, out=self._out(x)), math.copysign(1.0, scale))
+        if name == "square":
+            return self._scaled(torch.mul(tensor, tensor, out=self._out(x)), scale * scale)
+        if name == "cube":
+            squared = torch.mul(tensor, tensor, out=self._out(x, avoid=tensor))
+            return self._scaled(squared.mul_(tensor), scale * scale * scale)
+        if name == "sqrt":
+            out = self._out(x)
+            root = torch.sqrt(tensor, out=out) if positive else torch.abs(tensor, out=out).sqrt_()
+            return Scaled(root, math.sqrt(abs(scale)))
+        if name == "clip":
+            assert number is not None
+            bound = number / abs(scale)
+            return Scaled(torch.clamp(tensor, -bound, bound, out=self._out(x)), scale)
+        if name == "log":
+            return Scaled(torch.mul(tensor, scale, out=self._out(x)).abs_().add_(DELTA).log_(), 1.0)
+        assert name in ("exp", "tanh")
+        plain = torch.mul(tensor, scale, out=self._out(x))
+        return Scaled(plain.exp_() if name == "exp" else plain.tanh_(), 1.0)
+
+    def _drop(self, x: Value, share: float) -> Scaled:
+        """As dropout: what is kept grows by what is lost."""
+        tensor, scale = x if isinstance(x, Scaled) else Scaled(self._full(x), 1.0)
+        kept = self._new(avoid=tensor).bernoulli_(1 - share, generator=self._operands.generator)
+        return Scaled(kept.mul_(tensor), scale / (1 - share))
+
+    def _scaled(self, tensor: Tensor, scale: float) -> Scaled:
+        """Multiplied out where the number alone could underflow, overflow or be divided by."""
+        return Scaled(tensor, scale) if 1e-30 < abs(scale) < 1e30 else Scaled(tensor * scale, 1.0)
 
     # Functions of two -------------------------------------------------------------------------------------------
-    def add(self, x: Value, y: Value, out: Tensor | None, sign: float = 1.0) -> Value:
+    def add(self, x: Value, y: Value, sign: float = 1.0) -> Value:
         if isinstance(x, Scaled):
             if isinstance(y, Scaled):
-                return Scaled(torch.add(x.tensor, y.tensor, alpha=sign * y.scale / x.scale, out=out), x.scale)
-            return Scaled(torch.add(x.tensor, sign * y / x.scale, out=out), x.scale)
+                ratio = sign * y.scale / x.scale
+                return Scaled(torch.add(x.tensor, y.tensor, alpha=ratio, out=self._out(x, y)), x.scale)
+            return Scaled(torch.add(x.tensor, sign * y / x.scale, out=self._out(x)), x.scale)
         if isinstance(y, Scaled):
-            return Scaled(torch.add(y.tensor, sign * x / y.scale, out=out), sign * y.scale)
+            return Scaled(torch.add(y.tensor, sign * x / y.scale, out=self._out(y)), sign * y.scale)
         return x + sign * y
 
-    def subtract(self, x: Value, y: Value, out: Tensor | None) -> Value:
-        return self.add(x, y, out, -1.0)
+    def subtract(self, x: Value, y: Value) -> Value:
+        return self.add(x, y, -1.0)
 
-    def multiply(self, x: Value, y: Value, out: Tensor | None) -> Value:
+    def multiply(self, x: Value, y: Value) -> Value:
         if isinstance(x, Scaled):
             if isinstance(y, Scaled):
-                return _scaled(torch.mul(x.tensor, y.tensor, out=out), x.scale * y.scale)
-            return _scaled(x.tensor, x.scale * y)
-        return _scaled(y.tensor, x * y.scale) if isinstance(y, Scaled) else x * y
+                return self._scaled(torch.mul(x.tensor, y.tensor, out=self._out(x, y)), x.scale * y.scale)
+            return self._scaled(x.tensor, x.scale * y)
+        return self._scaled(y.tensor, x * y.scale) if isinstance(y, Scaled) else x * y
 
-    def divide(self, x: Value, y: Value, out: Tensor | None) -> Value:
+    def divide(self, x: Value, y: Value) -> Value:
         if not isinstance(y, Scaled):
-            inverse = _quotient(1.0, y)
-            return _scaled(x.tensor, x.scale * inverse) if isinstance(x, Scaled) else x * inverse
-        below = torch.add(y.tensor, DELTA / y.scale, out=_mine(out, y.tensor))
-        if isinstance(x, Scaled):
-            return _scaled(torch.div(x.tensor, below, out=below), x.scale / y.scale)
-        return _scaled(below.reciprocal_(), x / y.scale)
+            if isinstance(x, Scaled):
+                return self._scaled(x.tensor, _quotient(x.scale, y))
+            return _quotient(x, y)
+        if not isinstance(x, Scaled):
+            below = torch.add(y.tensor, DELTA / y.scale, out=self._out(y))
+            return self._scaled(below.reciprocal_(), x / y.scale)
+        full = y.tensor.shape == self._shape
+        below = torch.add(y.tensor, DELTA / y.scale, out=self._out(y, avoid=x.tensor))
+        return self._scaled(torch.div(x.tensor, below, out=below if full else self._out(x)), x.scale / y.scale)
 
-    def power(self, x: Value, y: Value, out: Tensor | None) -> Value:
-        """|x|^y; what is nearer to 0 than DELTA counts as DELTA, unless y is a positive number."""
-        if isinstance(x, Scaled) and isinstance(y, float):
-            size = torch.abs(x.tensor, out=_mine(out, x.tensor))
-            if y > 0:
-                return _scaled(size.pow_(y), _power(abs(x.scale), y))
-            return _scaled(size.clamp_(min=DELTA / abs(x.scale)).pow_(y), _power(abs(x.scale), y))
-        exponent = _plain(y) if isinstance(y, Scaled) else y
-        if isinstance(x, Scaled):
-            return Scaled(_plain(x).abs().clamp_(min=DELTA).pow(exponent), 1.0)
-        if isinstance(exponent, Tensor):
-            return Scaled(torch.pow(max(abs(x), DELTA), exponent), 1.0)
-        return _power(max(abs(x), DELTA), exponent)
-
-
-# What needs no run -----------------------------------------------------------------------------------------------
-def _scaled(tensor: Tensor, scale: float) -> Scaled:
-    """Multiplied out where the number alone could underflow, overflow or be divided by."""
-    return Scaled(tensor, scale) if 1e-30 < abs(scale) < 1e30 else Scaled(tensor * scale, 1.0)
-
-
-def _plain(value: Scaled, out: Tensor | None = None) -> Tensor:
-    """With nothing left to multiply."""
-    return value.tensor if value.scale == 1 else torch.mul(value.tensor, value.scale, out=out)
-
-
-def _mine(out: Tensor | None, tensor: Tensor) -> Tensor | None:
-    """`out` where it is this very tensor: then nothing else is lost by writing to it early."""
-    return out if out is tensor else None
+    def power(self, x: Value, y: Value, *, bounded: bool) -> Value:
+        """|x|^y; `bounded`: what is nearer to 0 than DELTA counts as DELTA, for y may be negative."""
+        least = DELTA if bounded else 0.0
+        if not isinstance(x, Scaled):
+            base = max(abs(x), least)
+            return Scaled(torch.pow(base, self._plain(y, None)), 1.0) if isinstance(y, Scaled) else _power(base, y)
+        if not isinstance(y, Scaled):
+            size = torch.abs(x.tensor, out=self._out(x))
+            if bounded:
+                size.clamp_(min=least / abs(x.scale))
+            return self._scaled(size.pow_(y), _power(abs(x.scale), y))
+        exponent = self._plain(y, x.tensor)
+        base = self._plain(x, exponent)
+        size = torch.abs(base, out=self._out(x, avoid=exponent)).clamp_(min=least)
+        return Scaled(torch.pow(size, exponent), 1.0)
 
 
 def _quotient(x: float, y: float) -> float:
-    y += DELTA
     return x / y if y else math.inf
 
 
@@ -347,31 +390,6 @@ def _power(x: float, y: float) -> float:
         return float(x**y)
     except OverflowError:
         return math.inf
-
-
-def _sign(x: Scaled, out: Tensor | None) -> Scaled:
-    return Scaled(torch.sign(x.tensor, out=out), math.copysign(1.0, x.scale))
-
-
-def _cube(x: Scaled, out: Tensor | None) -> Scaled:
-    return _scaled(torch.square(x.tensor).mul_(x.tensor), x.scale * x.scale * x.scale)
-
-
-def _sqrt(x: Scaled, positive: bool, out: Tensor | None) -> Scaled:
-    root = torch.sqrt(x.tensor, out=out) if positive else torch.abs(x.tensor, out=out).sqrt_()
-    return Scaled(root, math.sqrt(abs(x.scale)))
-
-
-def _exp(x: Scaled, out: Tensor | None) -> Scaled:
-    return Scaled(torch.exp(x.tensor, out=out) if x.scale == 1 else torch.mul(x.tensor, x.scale, out=out).exp_(), 1.0)
-
-
-def _log(x: Scaled, out: Tensor | None) -> Scaled:
-    return Scaled(torch.mul(x.tensor, x.scale, out=out).abs_().add_(DELTA).log_(), 1.0)
-
-
-def _tanh(x: Scaled, out: Tensor | None) -> Scaled:
-    return Scaled(torch.tanh(x.tensor, out=out) if x.scale == 1 else torch.mul(x.tensor, x.scale, out=out).tanh_(), 1.0)
 
 
 def _schedule(name: str, progress: float, number: float) -> float:
@@ -388,20 +406,9 @@ def _schedule_of_tensor(name: str, progress: Tensor, number: float) -> Tensor:
     return (torch.cos(math.pi * turn) + 1) * 0.5
 
 
-_UNARY: dict[str, Callable[[Scaled, Tensor | None], Scaled]] = {
-    "negate": lambda x, out: Scaled(x.tensor, -x.scale),
-    "sign": _sign,
-    "abs": lambda x, out: Scaled(torch.abs(x.tensor, out=out), abs(x.scale)),
-    "square": lambda x, out: _scaled(torch.mul(x.tensor, x.tensor, out=out), x.scale * x.scale),
-    "cube": _cube,
-    "exp": _exp,
-    "log": _log,
-    "tanh": _tanh,
-}
-_BINARY: dict[str, Callable[[_Run, Value, Value, Tensor | None], Value]] = {
+_BINARY: dict[str, Callable[[_Run, Value, Value], Value]] = {
     "+": _Run.add,
     "-": _Run.subtract,
     "*": _Run.multiply,
     "/": _Run.divide,
-    "power": _Run.power,
 }

@@ -61,7 +61,7 @@ class Expression(Spec):
 
     @cached_property
     def graph(self) -> Graph:
-        """The rule as a graph without repetitions; short names and `identity` are gone."""
+        """The rule as a graph without repetitions; short names, `identity`, `left` and `reciprocal` are gone."""
         return _Builder(self.blocks).build(self.update)
 
     @property
@@ -149,7 +149,7 @@ def _constant(node: Node, known: Sequence[float | None]) -> float | None:
     if node.function == "constant":
         return node.number
     values = [known[place] for place in node.inputs]
-    if node.function in ("/", "reciprocal") and values[-1] == 0:
+    if node.function == "/" and values[-1] == 0:
         raise BadInput(
             "an update rule divides by what is always zero", remedy="Take the division out, or its denominator."
         )
@@ -265,6 +265,8 @@ class _Builder:
         inputs = tuple(self._read(value, depth + 1) for value in rest)
         if name in ("identity", "left"):
             return inputs[0]
+        if name == "reciprocal":
+            return self._add(Node("/", (self._number(1.0), inputs[0])))
         return self._add(Node(name, inputs, number))
 
     def _add(self, node: Node) -> int:

@@ -1,8 +1,8 @@
 """The words of update rules: what they may read, what they may compute.
 
-The grammar is that of Bello et al. (2017, arXiv 1709.07417, section 4), with two changes: running means may be of
-any sub-expression with any memory, so that Nesterov's momentum and Lion are expressions too; and what would be undefined
-at zero is shifted by `DELTA`, so that a dead unit does not kill a rule.
+The grammar is that of Bello et al. (2017, arXiv 1709.07417, section 4), with two changes: running means may be of any
+sub-expression with any memory, so that Nesterov's momentum and Lion are expressions too; and what would be undefined at
+zero is shifted by `DELTA`, so that a dead unit does not kill a rule.
 """
 
 from __future__ import annotations
