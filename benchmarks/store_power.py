@@ -32,7 +32,7 @@ import numpy as np
 
 import store_common as shared
 from polymath.spec import BadInput, sha256
-from polymath.store import Store, StoreError, disk, forget, merge, objects, tensors, verify
+from polymath.store import Store, StoreError, disk, forget, merge, objects, recovery, tensors, verify, writing
 from store_common import Claim
 
 MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None
@@ -387,14 +387,14 @@ def hits_without_fsync() -> Any:
 
 
 def renamings_not_repeated() -> Any:
-    return mock.patch.object(Store, "_rescue", lambda self: None)
+    return mock.patch.object(recovery, "rescue", lambda store: None)
 
 
 def record_before_objects() -> Any:
     def learn(store: Store, name: str, numbers: list[int]) -> str:
         layers = [shared.layer(number) for number in numbers]
         refs = [sha256(tensors.encode(layer)) for layer in layers]
-        with mock.patch.object(Store, "_sizes", lambda self, made: {ref: 0 for one in made for ref in one.refs}):
+        with mock.patch.object(writing, "sizes", lambda store, made: {ref: 0 for one in made for ref in one.refs}):
             address = store.add_record("task", {"name": name, "layers": numbers, "refs": refs}, refs=refs)
             store.set_head(f"task/{name}", address)
         for layer in layers:

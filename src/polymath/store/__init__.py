@@ -4,8 +4,9 @@ It knows bytes, tensors, JSON and names. It must not know layers, features or pr
 """
 
 from .backup import Copied, backup, copy
-from .catalogue import Damaged, Lease
+from .catalogue import Lease
 from .collect import Collected, Forgotten, collect, forget
+from .database import Damaged
 from .errors import CorruptObject, MissingObject, StoreError, SyncFailed
 from .merge import Merged, is_plain_name, merge
 from .records import Draft, Record

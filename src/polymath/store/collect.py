@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from . import recovery
 from .objects import YOUNG_SECONDS
 from .store import Store
 
@@ -61,7 +62,8 @@ def _hidden_records(store: Store) -> tuple[int, int]:
     """Rows first, files before the commit: what a kill leaves of them is hidden still, and the next time takes it."""
     freed = 0
     with store.catalogue.transaction():
-        store.take_in_all()
+        recovery.rescue(store)
+        recovery.take_in(store)
         hidden = sorted(store.catalogue.dead())
         for address in hidden:
             store.catalogue.remove(address)

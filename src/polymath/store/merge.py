@@ -19,7 +19,8 @@ from .collect import AT_A_TIME, remove_unnamed
 from .errors import CorruptObject, MissingObject, StoreError
 from .objects import ADDRESS, Folder, Objects
 from .records import EXACT_INTEGER, HEAD, TOMBSTONE, Record
-from .store import Store, own_sizes
+from .store import Store
+from .writing import own_sizes
 
 MOST_RECORDS = 1_000_000
 FAR = EXACT_INTEGER >> 1

@@ -16,6 +16,8 @@ from .errors import StoreError, from_os
 
 FORMAT = 1
 HASH = "sha256"
+NOTE = "store.json"
+"""The one place that says where the catalogue is: {"catalogue": <address>}; without it, in the folder."""
 MOUNTS = Path("/proc/self/mountinfo")
 # SQLite's write-ahead log needs memory shared between all its users; these file systems span hosts or emulate it badly.
 NETWORK = {
@@ -65,15 +67,15 @@ class Format:
     store: str
 
 
-def settle(path: Path, *, create: bool, mounts: Path = MOUNTS) -> Format:
-    """Check that `path` is a store this version reads, or make it one. Raises BadInput, StoreError."""
+def settle(path: Path, *, create: bool, mounts: Path = MOUNTS, name: str | None = None) -> Format:
+    """Check that `path` is a store this version reads, or make it one, of that name. Raises BadInput, StoreError."""
     refuse_network(path, mounts=mounts)
     try:
         found = _read(path)
         if found is None:
             if not create:
                 raise BadInput("there is no store here", file=path, remedy="Learn a task first, or name another store.")
-            found = _create(path)
+            found = _create(path, name=name)
         return found
     except (NotADirectoryError, FileExistsError):
         raise BadInput("is not a folder", file=path, remedy="Name a folder for the store.") from None
@@ -85,6 +87,39 @@ def settle(path: Path, *, create: bool, mounts: Path = MOUNTS) -> Format:
         if error.errno in (errno.ELOOP, errno.ENAMETOOLONG):
             raise BadInput("cannot be opened", file=path, remedy="Name another folder for the store.") from None
         raise from_os(error, f"Opening the store {path}") from error
+
+
+def noted(path: Path) -> str | None:
+    """Where the store at `path` keeps its catalogue, if not in its folder. Raises BadInput."""
+    file = path / NOTE
+    try:
+        with open(disk.open_regular(file), "rb") as opened:
+            plain = loads(opened.read(4096))
+        if not isinstance(plain, dict) or set(plain) != {"catalogue"} or not isinstance(plain["catalogue"], str):
+            raise ValueError("it does not name a catalogue and nothing else")
+    except FileNotFoundError:
+        return None
+    except ValueError as error:
+        raise BadInput(
+            f"cannot be read: {error}", file=file, remedy='Write {"catalogue": "postgresql://user@host/database"}.'
+        ) from None
+    except OSError as error:
+        raise from_os(error, f"Reading {file}") from error
+    return str(plain["catalogue"])
+
+
+def note(path: Path, catalogue: str | None) -> None:
+    """Remember where the catalogue is from now on. Raises StoreError."""
+    try:
+        if catalogue is None:
+            disk.unlink_if_there(path / NOTE)
+        else:
+            fresh = disk.temporary(path / "tmp")
+            disk.write_new(fresh, [(canonical({"catalogue": catalogue}) + "\n").encode()])
+            disk.rename(fresh, path / NOTE)
+        disk.sync_directory(path)
+    except OSError as error:
+        raise from_os(error, f"Writing {path / NOTE}") from error
 
 
 def look(path: Path) -> Format:

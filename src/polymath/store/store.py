@@ -1,34 +1,32 @@
-"""The store: objects, records, names and leases of one folder, and the order in which they are written.
+"""The store: objects, records, names and leases of one folder, and how it is opened.
 
-Object -> fsync -> rename -> fsync of the directory -> record -> fsync -> rename -> row -> COMMIT -> only then the
-caller hears of it. A record on disk without a row (the process died in between, or a power cut took the row) is adopted
-when the store is next opened; so is one that is whole and still has its temporary name.
+What is written, in this order (see `writing`): object -> fsync -> rename -> fsync of the directory -> record -> fsync
+-> rename -> row -> COMMIT -> only then the caller hears of it. A record on disk without a row (the process died in
+between, or a power cut took the row) is adopted when the store is next opened (see `recovery`); so is one that is whole
+and still has its temporary name.
 """
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import json
-import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from ..spec import sha256
-from . import disk, locks, place, records
-from .catalogue import Catalogue, Damaged, Lease
-from .errors import MissingObject, StoreError, corrupt, from_os, missing
+from ..spec import BadInput, sha256
+from . import disk, locks, place, records, recovery, writing
+from .catalogue import Catalogue, Lease
+from .database import Damaged, Database, Presence
+from .errors import StoreError, corrupt, from_os
 from .objects import ADDRESS, Folder, Objects, Sync, checked
 from .records import HEAD, TOMBSTONE, Draft, Record
+from .sqlite import Sqlite
 
 if TYPE_CHECKING:
     import numpy as np
 
 LATE = "late"
-RECORD = ".record"
-"""Ending of the temporary name of a record."""
 RESERVED = {HEAD, TOMBSTONE, LATE}
 
 
@@ -45,26 +43,33 @@ class Store:
     """
 
     def __init__(
-        self, path: Path, *, identity: str, read_only: bool, scratch: bool, places: tuple[Objects, Objects] | None
+        self,
+        path: Path,
+        *,
+        identity: str,
+        database: Database,
+        read_only: bool,
+        scratch: bool,
+        places: tuple[Objects, Objects] | None,
     ) -> None:
         """Use `Store.open`."""
         self.path, self.identity, self.read_only = path, identity, read_only
         temporary, quarantine = path / "tmp", path / "quarantine"
         sync = Sync.NOTHING if scratch else Sync.NAME
         objects = Folder(path / "objects", temporary=temporary, quarantine=quarantine, sync=sync)
-        self._record_folder = Folder(
+        self.local_records = Folder(
             path / "records",
             temporary=temporary,
             quarantine=quarantine,
             max_bytes=records.MAX_RECORD_BYTES,
             sync=Sync.BYTES,
-            ending=RECORD,
+            ending=recovery.RECORD,
         )
         self.objects: Objects
         self.record_files: Objects
-        self.objects, self.record_files = places or (objects, self._record_folder)
-        self.catalogue = Catalogue(path / "catalog.db", lock=None if read_only else path / "locks" / "write")
-        self.presence: locks.Presence | None = None
+        self.objects, self.record_files = places or (objects, self.local_records)
+        self.catalogue = Catalogue(database)
+        self.presence: Presence | None = None
 
     @classmethod
     def open(
@@ -76,6 +81,7 @@ class Store:
         scratch: bool = False,
         mounts: Path = place.MOUNTS,
         places: tuple[Objects, Objects] | None = None,
+        catalogue: str | None = None,
     ) -> Self:
         """Open the store at `path`, or make one in a new or empty folder.
 
@@ -84,25 +90,33 @@ class Store:
         `read_only` writes nothing, so it also opens a store on read-only media. The objects of a `scratch` store can be
         made again: they survive the death of any process, but are not waited for until the disk has them. After the
         machine has started anew the next open removes those that a power cut left incomplete. `places`: where the
-        objects and the records are, if not in the folder (see `cloud`).
+        objects and the records are, if not in the folder (see `cloud`). `catalogue`: the address of a PostgreSQL
+        database for the catalogue of a new store, which remembers it; `move_catalogue` is for old ones.
         """
         folder = Path(path)
-        found = place.settle(folder, create=create and not read_only, mounts=mounts)
-        store = cls(folder, identity=found.store, read_only=read_only, scratch=scratch, places=places)
-        if read_only:
+        name = _store_of(catalogue) if catalogue is not None else None
+        found = place.settle(folder, create=create and not read_only, mounts=mounts, name=name)
+        here = None if read_only else _entered(folder)
+        where = _agreed(folder, catalogue)
+        database = _database(where, folder, name=found.store, read_only=read_only)
+        store = cls(
+            folder, identity=found.store, database=database, read_only=read_only, scratch=scratch, places=places
+        )
+        if here is None:
             try:
                 store.catalogue.open()
             except StoreError:
-                store.catalogue = Catalogue.in_memory(store.records_on_disk())
+                in_memory = Sqlite.build(None, lambda fresh: Catalogue(fresh).adopt(recovery.records_on_disk(store)))
+                store.catalogue = Catalogue(in_memory)
             return store
+        store.presence = database.presence(here)
         try:
-            for name in ("tmp", "locks"):
-                (folder / name).mkdir(exist_ok=True)
-            store.presence = locks.Presence(folder / "locks" / "users")
-            store._rescue()
+            recovery.rescue(store)
             disk.sweep(folder / "tmp")
             if scratch:
-                store._drop_incomplete()
+                recovery.drop_incomplete(store)
+        except StoreError:
+            raise
         except OSError as error:
             raise from_os(error, f"Opening the store {folder}") from error
         try:
@@ -110,7 +124,7 @@ class Store:
         except Damaged:
             store.rebuild_catalogue(only_if_damaged=True)
         try:
-            store._adopt()
+            recovery.adopt(store)
         except Damaged:
             store.rebuild_catalogue()
         return store
@@ -186,7 +200,7 @@ class Store:
         for draft in drafts:
             if draft.kind in RESERVED:
                 raise ValueError(f"Records of kind {draft.kind!r} are written by the store itself.")
-        addresses = self._add(drafts)
+        addresses = writing.add(self, drafts)
         assert addresses is not None
         return addresses
 
@@ -242,7 +256,9 @@ class Store:
         """Hide records from `records`, `find` and heads, for good and in one step; `collect` removes their files."""
         for address in addresses:
             self.entry(address)
-        added = self._add([Draft(kind=TOMBSTONE, body={"record": one, "reason": reason}, id=one) for one in addresses])
+        added = writing.add(
+            self, [Draft(kind=TOMBSTONE, body={"record": one, "reason": reason}, id=one) for one in addresses]
+        )
         assert added is not None
         return added
 
@@ -254,7 +270,7 @@ class Store:
 
     def set_head(self, name: str, address: str) -> None:
         """Let `name` mean this record. Earlier meanings stay in the history of records."""
-        self._add([Draft(kind=HEAD, body={"name": name, "record": checked(address)}, refs=[address], id=name)])
+        writing.add(self, [Draft(kind=HEAD, body={"name": name, "record": checked(address)}, refs=[address], id=name)])
 
     def head(self, name: str) -> str | None:
         """The record that `name` means, or None if it means none or that one has a tombstone."""
@@ -274,22 +290,10 @@ class Store:
         """
         with self.catalogue.transaction():
             for lease in self.catalogue.leases(trial):
-                mine = (lease.owner, lease.process) == (owner, os.getpid())
+                mine = lease.mine and lease.owner == owner
                 if lease.alive and not mine and not takeover:
                     return None
-            fence = self.catalogue.next_fence()
-            self.catalogue.put_lease(
-                Lease(
-                    trial=trial,
-                    fence=fence,
-                    owner=owner,
-                    boot=disk.boot_identity(),
-                    process=os.getpid(),
-                    progress=0,
-                    held=True,
-                )
-            )
-        return fence
+            return self.catalogue.give(trial, owner)
 
     def renew(self, trial: str, fence: int, *, progress: int) -> bool:
         """Report progress; False if the trial is no longer yours and work on it should stop."""
@@ -313,31 +317,21 @@ class Store:
         """
         if kind in RESERVED:
             raise ValueError(f"Records of kind {kind!r} are written by the store itself.")
-        address = self._add([Draft(kind=kind, body=body, refs=refs, id=trial)], fence=fence)
+        address = writing.add(self, [Draft(kind=kind, body=body, refs=refs, id=trial)], fence=fence)
         if address is None:
             what = {"kind": kind, "trial": trial, "fence": fence, "body": body}
-            self._add([Draft(kind=LATE, body=what, refs=refs)])
+            writing.add(self, [Draft(kind=LATE, body=what, refs=refs)])
             return None
         return address[0]
-
-    def _current(self, record: Record) -> bool:
-        """Whether its fence may finish its trial: nobody claimed it later, nobody as late has finished it."""
-        if any(lease.fence != record.fence for lease in self.catalogue.leases(record.id)):
-            return False
-        found = self.catalogue.winner(record.kind, record.id)
-        # Its own row is there if another process opened the store just now and took its writer for dead.
-        return found is None or found == record.address or self.entry(found).fence < record.fence
 
     def _set_lease(self, trial: str, fence: int, *, progress: int | None, held: bool) -> bool:
         with self.catalogue.transaction():
             for old in self.catalogue.leases(trial):
                 if old.fence == fence and old.held:
                     now = old.progress if progress is None else progress
-                    self.catalogue.put_lease(replace(old, progress=now, held=held))
+                    self.catalogue.update_lease(old, progress=now, held=held)
                     return True
         return False
-
-    # The write protocol
 
     def writable(self) -> None:
         """Raise StoreError if nothing can be written here."""
@@ -347,174 +341,39 @@ class Store:
             if folder.failed is not None:
                 raise folder.failed
 
-    def _add(self, drafts: Sequence[Draft], *, fence: int = 0) -> list[str] | None:
-        """Records to files, then rows in one transaction in which every ref is still there.
-
-        With a `fence` the drafts finish the trials of their ids; None if that fence is no longer the current one.
-        """
-        self.writable()
-        written = self.catalogue.last_written()
-        made = [records.make(draft, written=written + index, fence=fence) for index, draft in enumerate(drafts, 1)]
-        made = [self._known(record) or record for record in made]
-        fresh = {record.address: record for record in made if self.catalogue.text(record.address) is None}
-        self._sizes(fresh.values())
-        if not fresh:
-            return [record.address for record in made]
-        if fence and not all(map(self._current, fresh.values())):
-            return None
-        self.record_files.put_all({address: [record.text.encode()] for address, record in fresh.items()})
-        with self.catalogue.transaction():
-            # Raised only after the commit: a roll-back would bring back rows that another process gave these records.
-            gone = self._gone(fresh)
-            late = bool(fence) and gone is None and not all(map(self._current, fresh.values()))
-            if gone is not None or late:
-                self._discard(fresh)
-            else:
-                for record in fresh.values():
-                    self.catalogue.insert(record, sizes=own_sizes(record, self._sizes([record])))
-                    for lease in self.catalogue.leases(record.id) if fence else ():
-                        self.catalogue.put_lease(replace(lease, held=False))
-        if gone is not None:
-            raise gone
-        if late:
-            return None
-        return [record.address for record in made]
-
-    def _known(self, record: Record) -> Record | None:
-        """The record that already counts and says the same, if there is one."""
-        found = self.catalogue.winner(record.kind, record.id)
-        if found is None or self.record_files.size(found) is None:
-            return None
-        old = self.entry(found)
-        return old if old.fence == record.fence and old.same_content(record) else None
-
-    def _gone(self, fresh: Mapping[str, Record]) -> StoreError | None:
-        """What keeps these records from counting: one was taken back by another process, or what it needs is gone."""
-        try:
-            for address in fresh:
-                if self.record_files.size(address) is None:
-                    raise missing(address)
-            self._sizes(fresh.values())
-        except StoreError as error:
-            return error
-        return None
-
-    def _sizes(self, made: Iterable[Record]) -> dict[str, int]:
-        """The size of every object that these records need. Raises MissingObject."""
-        sizes: dict[str, int] = {}
-        for record in made:
-            for ref in record.refs:
-                size = self.size(ref)
-                if size is None:
-                    raise missing(ref, needed_by=f"the {record.kind} {record.id!r}")
-                sizes[ref] = size
-        return sizes
-
     def size(self, address: str) -> int | None:
         """Bytes of an object or record, or None if it is not in the store."""
         size = self.objects.size(address)
         return self.record_files.size(address) if size is None else size
 
-    def _discard(self, fresh: Mapping[str, Record]) -> None:
-        """Take back record files that nobody was told of. Within the transaction."""
-        for address in fresh:
-            self.catalogue.remove(address)
-            self.record_files.remove(address)
-
-    # Opening and rebuilding
-
-    def records_on_disk(
-        self,
-        *,
-        known: frozenset[str] | set[str] = frozenset(),
-    ) -> Iterator[tuple[Record, dict[str, int]]]:
-        """Every sound record whose file is there and not `known`, with the sizes of its objects, for the index.
-
-        A damaged one is left out here and named by `verify`.
-        """
-        for address in self.record_files.addresses():
-            if address not in known:
-                with contextlib.suppress(ValueError, StoreError):
-                    record = records.read(self.record_files.read(address))
-                    sizes = {ref: size for ref in record.refs if (size := self.size(ref)) is not None}
-                    yield record, own_sizes(record, sizes)
-
-    def _rescue(self) -> None:
-        """Give their names to whole records of dead processes that still, or after a power cut again, have none."""
-        for source in sorted((self.path / "tmp").glob(f"*{RECORD}")):
-            if disk.of_the_dead(source):
-                # Not whole: the sweep takes it. Not there: another process is opening the store too.
-                with contextlib.suppress(ValueError, FileNotFoundError), open(disk.open_regular(source), "rb") as file:
-                    record = records.read(file.read(records.MAX_RECORD_BYTES + 1))
-                    self._record_folder.take(source, record.address)
-
-    def _drop_incomplete(self) -> None:
-        """Once after every start of the machine: remove the objects of a scratch store that are not what they say."""
-        noted, boot = self.path / "boot", disk.boot_identity()
-        if not noted.exists() or noted.read_text(errors="replace") != boot:
-            for address in self.objects.addresses():
-                try:
-                    self.objects.read(address)
-                except StoreError:
-                    self.objects.remove(address)
-        noted.write_text(boot)
-
-    def _adopt(self) -> None:
-        """Give rows to the records of processes that died between writing the file and the row."""
-        if next(self.records_on_disk(known=self.catalogue.addresses()), None) is not None:
-            with self.catalogue.transaction():
-                self._take_in()
-
-    def _take_in(self) -> None:
-        """Rows for all records without one. One that needs what is not there goes to the quarantine: it was never
-        finished, for its writer died or is about to be told that somebody collected what it names.
-        """
-        sound = []
-        found = self.records_on_disk(known=self.catalogue.addresses())
-        for record, _ in sorted(found, key=lambda one: (one[0].written, one[0].address)):
-            try:
-                sound.append((record, own_sizes(record, self._sizes([record]))))
-            except MissingObject:
-                self.record_files.set_aside(record.address)
-        self.catalogue.adopt(sound)
-
     def aside(self) -> Path:
         """A fresh name among the temporary files; what is there when its process has died goes at the next open."""
         return disk.temporary(self.path / "tmp")
 
-    def take_in_all(self) -> None:
-        """Give names and rows to all records that the disk holds, the dead's too. Within a transaction."""
-        self._rescue()
-        self._take_in()
-
     def rebuild_catalogue(self, *, only_if_damaged: bool = False) -> None:
         """Build the catalogue again from the record files and put it in the place of the old one."""
         self.writable()
-        path, temporary = self.path / "catalog.db", self.path / "tmp"
-        fresh, old = disk.temporary(temporary), disk.temporary(temporary)
-        self.catalogue.close()
-        with self.catalogue.exclusive():
-            good = sound(path)
-            if good and only_if_damaged:
-                return
-            try:
-                Catalogue.build(fresh, self.records_on_disk())
-                aside = temporary if good or not path.exists() else self.path / "quarantine"
-                aside.mkdir(exist_ok=True)
-                # The log goes with its file: one that stayed would be replayed into the new catalogue.
-                for suffix in ("", "-wal", "-shm"):
-                    with contextlib.suppress(FileNotFoundError):
-                        disk.rename(Path(f"{path}{suffix}"), aside / f"{old.name}.catalog.db{suffix}")
-                disk.rename(fresh, path)
-                disk.sync_directory(self.path)
-            except StoreError:
-                raise
-            except OSError as error:
-                raise from_os(error, "Rebuilding the catalogue") from error
-            finally:
-                for leftover in [*temporary.glob(f"{fresh.name}*"), *temporary.glob(f"{old.name}*")]:
-                    disk.unlink_if_there(leftover)
-        self.catalogue.open()
+        self.catalogue.renew(lambda: recovery.records_on_disk(self), only_if_damaged=only_if_damaged)
+
+    def move_catalogue(self, where: str | None) -> None:
+        """Keep the catalogue in the PostgreSQL database at this address from now on, or (None) in the folder.
+
+        It is built there from the records; leases are dropped. Raises StoreError if others have the store open.
+        """
+        self.writable()
+        assert self.presence is not None
+        with self.presence.alone() as alone:
+            if not alone:
+                raise StoreError(
+                    errno.EBUSY, f"Others have the store {self.path} open: try again when they have closed it."
+                )
+            database = _database(where, self.path, name=self.identity, read_only=False)
+            fresh = Catalogue(database)
+            fresh.renew(lambda: recovery.records_on_disk(self))
+            place.note(self.path, where)
+            self.catalogue.close()
+        self.presence.close()
+        self.catalogue, self.presence = fresh, database.presence(_entered(self.path))
 
 
 def is_text_of(text: object, address: str) -> bool:
@@ -529,19 +388,44 @@ def believable(address: str) -> str:
     return address
 
 
-def own_sizes(record: Record, sizes: Mapping[str, int]) -> dict[str, int]:
-    """The sizes of one record and its objects."""
-    own = {ref: sizes[ref] for ref in record.refs if ref in sizes}
-    return {**own, record.address: len(record.text.encode())}
-
-
-def sound(path: Path) -> bool:
-    """Whether there is a catalogue of ours at `path`."""
-    probe = Catalogue(path)
+def _entered(folder: Path) -> locks.Presence:
+    """What a store needs before anything is looked at, and that this process uses it."""
     try:
-        probe.open()
+        for name in ("tmp", "locks"):
+            (folder / name).mkdir(exist_ok=True)
+        return locks.Presence(folder / "locks" / "users")
     except StoreError:
-        return False
-    finally:
-        probe.close()
-    return True
+        raise
+    except OSError as error:
+        raise from_os(error, f"Opening the store {folder}") from error
+
+
+def _agreed(folder: Path, catalogue: str | None) -> str | None:
+    """Where the catalogue is, by what the folder remembers and what the caller says. Raises BadInput if they differ."""
+    noted = place.noted(folder)
+    if catalogue is None or catalogue == noted:
+        return noted
+    if noted is not None or (folder / "catalog.db").exists():
+        raise BadInput(
+            "the store keeps its catalogue elsewhere",
+            file=folder,
+            value=noted or "in the folder",
+            remedy="Move it with `polymath rebuild --catalogue`.",
+        )
+    place.note(folder, catalogue)
+    return catalogue
+
+
+def _store_of(catalogue: str) -> str | None:
+    from . import postgresql
+
+    return postgresql.store_of(catalogue)
+
+
+def _database(where: str | None, folder: Path, *, name: str, read_only: bool) -> Database:
+    """The database at an address, or (None) in the folder."""
+    if where is None:
+        return Sqlite(folder / "catalog.db", lock=None if read_only else folder / "locks" / "write")
+    from . import postgresql
+
+    return postgresql.Postgresql(where, store=name, read_only=read_only)
