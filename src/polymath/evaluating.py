@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pyarrow as pa
 
 from .predicting import Predictor
-from .problem import Problem
+from .problem import Feature, Problem
 from .problem.sources import Rows, read
 from .spec import BadInput, Json, plain
 
@@ -53,18 +54,18 @@ def evaluate(predictor: Predictor, data: Any) -> dict[str, Json]:
             column=lacking[0],
             remedy="Use predict, or add the column.",
         )
-    predicted = predictor.raw(rows.table)
+    predicted, targets = predictor.judged(rows.table, [f for f in problem.outputs if f.name not in lacking])
     scores: dict[str, dict[str, float]] = {}
     used = np.zeros(len(rows), dtype=bool)
     for feature in problem.outputs:
         if feature.name in lacking:
             continue
-        target = feature.encode_target(rows.table[feature.name]).array[predicted.rows]
+        target = targets[feature.name]
         known = feature.known(target)
         used[predicted.rows[known]] = True
         if known.any():
             told = feature.calibrated(predicted.raw[feature.name], predictor.record.calibration.get(feature.name, {}))
-            scores[feature.name] = feature.scores(told, target)
+            scores[feature.name] = feature.scores(told, target) | _said_scores(predictor, feature, rows.table)
     if not scores:
         raise BadInput("no row holds a known truth and usable inputs", file=rows.source, column=problem.outputs[0].name)
     shown: Any = next(iter(scores.values())) if len(problem.outputs) == 1 else scores
@@ -75,3 +76,14 @@ def evaluate(predictor: Predictor, data: Any) -> dict[str, Json]:
         "scores": plain(shown),
     }
     return result
+
+
+def _said_scores(predictor: Predictor, feature: Feature, table: pa.Table) -> dict[str, float]:
+    """Scores of whole answers, where an output has such, of rows that could be answered and whose truth is known."""
+    if type(feature).said_scores is Feature.said_scores:
+        return {}
+    answers = [row for chunk in predictor.predict(table) for row in chunk]
+    known = feature.known(feature.encode_target(table[feature.name]).array)
+    rows = [n for n, answer in enumerate(answers) if "error" not in answer and known[n]]
+    told = [cast("Mapping[str, Any]", answers[n][feature.name]) for n in rows]
+    return feature.said_scores(told, table[feature.name].take(rows)) if rows else {}

@@ -36,7 +36,7 @@ def _stored(record: TaskRecord) -> Stored:
     return Stored(
         name=record.name,
         path=record.path,
-        ports=Problem.model_validate(record.problem).ports,
+        ports=Problem.model_validate(record.problem).all_ports,
         built_on=record.built_on,
         note=_note(record),
     )

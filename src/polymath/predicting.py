@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 from pydantic import Field
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
     from .model.build import PathModule
     from .model.path import Path
+    from .problem import Dataset, Feature
     from .store import Store
 
 CHUNK_ROWS = 4096
@@ -120,7 +122,7 @@ def rollback(store: Store, name: str, version: int | None = None) -> int:
 
 @dataclass(frozen=True)
 class Predicted:
-    """Raw predictions [N, W] per output for the rows that could be used, and what could not."""
+    """Raw predictions per output for the rows that could be used, and what could not."""
 
     rows: np.ndarray
     """Numbers of the rows that were predicted."""
@@ -133,7 +135,6 @@ class Predictor:
     """A task made ready to answer: its path is built once and kept."""
 
     def __init__(self, record: TaskRecord, store: Store, *, device: str = "cpu") -> None:
-        from .model.build import build
         from .model.layers import parse_layer
         from .model.path import Path
 
@@ -143,20 +144,41 @@ class Predictor:
             parse_layer(gene["layer"])  # says what to do when a layer is the user's own; a path would wrap its words
         self.path: Path = Path.model_validate(record.path)
         self.device = device
-        self.module: PathModule = build(
-            self.path, self.problem.ports, fetch=lambda address: store.get_tensors(address, finite=True)
-        )
-        self.module.eval().to(device)
+        self._store = store
+
+    @cached_property
+    def module(self) -> PathModule:
+        """The path as it computes, built when it is first asked."""
+        from .model.build import build
+
+        fetch = partial(self._store.get_tensors, finite=True)
+        module = build(self.path, self.problem.all_ports, fetch=fetch).eval()
+        return module.to(self.device)
 
     def predict(self, table: pa.Table) -> Iterator[list[dict[str, Json]]]:
         """Chunks of answers, per row a dictionary output -> {value, ...}; {"error": why} where it cannot be used."""
         for begin in range(0, max(len(table), 1), CHUNK_ROWS):
             chunk = table.slice(begin, CHUNK_ROWS)
             if len(chunk):
-                yield self._answers(self.raw(chunk), len(chunk))
+                rows, inputs, bad = self.encode(chunk)
+                found = said(self.module, self.problem, inputs, calibration=self.record.calibration, device=self.device)
+                yield by_row(found, rows, bad, count=len(chunk))
 
     def raw(self, table: pa.Table) -> Predicted:
         """Raw predictions of all rows that can be used."""
+        rows, inputs, bad = self.encode(table)
+        return Predicted(rows, forward(self.module, inputs, device=self.device), bad)
+
+    def judged(self, table: pa.Table, features: Sequence[Feature]) -> tuple[Predicted, dict[str, np.ndarray]]:
+        """What is kept of raw predictions of rows whose truth is known for some outputs, and the encoded truth."""
+        rows, inputs, bad = self.encode(table)
+        targets = {one.name: one.encode_target(table[one.name]).array[rows] for one in features}
+        inputs |= {self.problem.answer_port(one): targets[one.name] for one in features if one.shown is not None}
+        truth = {one.name: (one, targets[one.name]) for one in features}
+        return Predicted(rows, forward(self.module, inputs, device=self.device, truth=truth), bad), targets
+
+    def encode(self, table: pa.Table) -> tuple[np.ndarray, dict[str, np.ndarray], dict[int, str]]:
+        """Numbers of the rows that can be used, their arrays by port, and why others cannot be used."""
         encoded = self.problem.encode_inputs(table)
         rows = np.flatnonzero(encoded.usable)
         inputs = {port: array[rows] for port, array in encoded.arrays.items()}
@@ -166,17 +188,44 @@ class Predictor:
             for value in values
             if not encoded.usable[value.row]
         }
-        return Predicted(rows, forward(self.module, inputs, device=self.device), bad)
+        return rows, inputs, bad
 
-    def _answers(self, predicted: Predicted, count: int) -> list[dict[str, Json]]:
-        answers: list[dict[str, Json]] = [{"error": predicted.bad.get(row, "cannot be used")} for row in range(count)]
-        for row in predicted.rows:
-            answers[row] = {}
-        for feature in self.problem.outputs:
-            decoded = feature.decode(predicted.raw[feature.name], self.record.calibration.get(feature.name, {}))
-            for row, answer in zip(predicted.rows.tolist(), decoded, strict=True):
-                answers[row][feature.name] = dict(answer)
-        return answers
+
+def by_row(
+    found: Mapping[str, Sequence[Mapping[str, Json]]], rows: np.ndarray, bad: Mapping[int, str], *, count: int
+) -> list[dict[str, Json]]:
+    """An answer for each of `count` rows, from those of the rows that could be used; {"error": why} for the others."""
+    result: list[dict[str, Json]] = [{"error": bad.get(row, "cannot be used")} for row in range(count)]
+    for place, row in enumerate(rows.tolist()):
+        result[row] = {output: dict(answers[place]) for output, answers in found.items()}
+    return result
+
+
+def said(
+    module: PathModule,
+    problem: Problem,
+    inputs: Mapping[str, np.ndarray],
+    *,
+    calibration: Mapping[str, Mapping[str, Any]],
+    device: str = "cpu",
+) -> dict[str, list[dict[str, Json]]]:
+    """Output -> what is said about every row of encoded inputs: {value, ...}."""
+    found: dict[str, list[dict[str, Json]]] = {}
+    if any(not feature.generated for feature in problem.outputs):
+        raw = forward(module, inputs, device=device)
+    for feature in problem.outputs:
+        how = calibration.get(feature.name, {})
+        if feature.type == "reply":
+            from .model.replies import answer_replies
+
+            found[feature.name] = answer_replies(module, feature, inputs, how, device=device)
+        elif feature.generated:
+            from .model.decode import generate
+
+            found[feature.name] = generate(module, problem, feature, inputs, how, device=device)
+        else:
+            found[feature.name] = feature.decode(raw[feature.name], how)
+    return found
 
 
 def bring(layers: Sequence[str]) -> tuple[str, ...]:
@@ -186,8 +235,19 @@ def bring(layers: Sequence[str]) -> tuple[str, ...]:
     return bring(layers) if layers else ()
 
 
-def forward(module: PathModule, inputs: Mapping[str, np.ndarray], *, device: str = "cpu") -> dict[str, np.ndarray]:
-    """Raw predictions {output: [N, W]} of a path in eval mode, batch by batch."""
+Truth: TypeAlias = Mapping[str, "tuple[Feature, np.ndarray]"]
+"""Output -> its feature and the encoded targets of the rows at hand."""
+
+
+def truth_of(dataset: Dataset, rows: np.ndarray) -> Truth:
+    """The truth about some rows of a dataset."""
+    return {one.name: (one, np.asarray(dataset.targets[one.name][rows])) for one in dataset.problem.outputs}
+
+
+def forward(
+    module: PathModule, inputs: Mapping[str, np.ndarray], *, device: str = "cpu", truth: Truth | None = None
+) -> dict[str, np.ndarray]:
+    """Raw predictions {output: [N, ...]} of a path in eval mode, batch by batch; with `truth`, what is kept of them."""
     import torch
 
     count = len(next(iter(inputs.values()))) if inputs else 0
@@ -200,5 +260,8 @@ def forward(module: PathModule, inputs: Mapping[str, np.ndarray], *, device: str
                 if port in module.ports
             }
             for name, value in module(batch).items():
+                if truth is not None and name in truth:
+                    feature, targets = truth[name]
+                    value = feature.kept(value.float(), torch.from_numpy(targets[begin : begin + BATCH]).to(device))
                 parts[name].append(value.float().cpu().numpy())
     return {name: np.concatenate(part) if part else np.zeros((0, 1), np.float32) for name, part in parts.items()}

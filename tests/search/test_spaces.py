@@ -49,6 +49,7 @@ LARGE = {
 class Output:
     name: str
     head_width: int
+    type: str = "number"
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ from ..predicting import HEAD, TaskRecord, load_record
 from ..problem import Dataset, Ignored, Problem, Split, near_duplicates
 from ..problem import splits as rowsplits
 from ..problem.inference import Inference, infer
+from ..problem.pictures import answers_pixels, matched, settled
 from ..problem.sources import Rows, read
 from ..search import Clock, Experiment, Ledger, Setting, run
 from ..search.cutters import cutters
@@ -62,6 +63,8 @@ class Wishes(Spec):
 
     name: str = ""
     targets: tuple[str, ...] = ()
+    raters: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    """Target -> columns of the labels that several raters gave; the target's own column holds adjudicated labels."""
     types: dict[str, str] = Field(default_factory=dict)
     """Column -> type word (number, category, date, text, image, labels)."""
     ignore: tuple[str, ...] = ()
@@ -176,14 +179,17 @@ def prepare(
 ) -> tuple[Rows, Dataset]:
     """Reads, infers, splits and encodes. Raises BadInput."""
     rows = read(data, memory_bytes=wishes.memory_bytes, cache=cache, test=wishes.test, validation=wishes.validation)
+    raters = wishes.raters if problem is None else problem.raters
+    rows = with_raters(rows, raters)
     if problem is None:
-        inference = infer(rows, target=wishes.targets or None, types=wishes.types, ignore=wishes.ignore)
+        types = wishes.types | dict.fromkeys(raters, "graded")
+        inference = infer(rows, target=wishes.targets or tuple(raters) or None, types=types, ignore=wishes.ignore)
         listener.inferred(inference, rows)
         try:
             problem = Problem(
                 name=wishes.name or _name(rows.source),
                 inputs=inference.inputs,
-                outputs=inference.outputs,
+                outputs=tuple(_graded(one, raters) for one in inference.outputs),
                 ignored=tuple(Ignored(column=c, reason=r) for c, r in inference.ignored.items()),
                 metric=wishes.metric,
                 split=wishes.split,
@@ -191,6 +197,9 @@ def prepare(
         except ValidationError as error:
             found = error.errors(include_url=False)[0]["msg"].removeprefix("Value error, ")
             raise BadInput(found, file=rows.source) from error
+    if answers_pixels(problem):
+        problem, note = settled(rows := matched(rows, problem), problem)
+        listener.say(note)
     twins = near_duplicates(rows, problem, cache / "data")
     split = split_of(problem, rows, seed=wishes.seed)
     folds = rowsplits.assign(rows, split, inputs=problem.columns, outputs=problem.outputs, hashes=twins)
@@ -297,6 +306,7 @@ def _study(
             unused(rows, dataset),
             settings.parents,
             call.wishes.private,
+            rows.table,
         ),
         members=call.wishes.members,
     )
@@ -356,7 +366,7 @@ def facts_of(dataset: Dataset) -> Facts:
     problem = dataset.problem
     return Facts(
         rows=int((dataset.folds >= 0).sum()),
-        ports=problem.ports,
+        ports=problem.all_ports,
         outputs={feature.name: feature.head_width for feature in problem.outputs},
         num_folds=dataset.num_folds,
     )
@@ -376,6 +386,10 @@ def split_of(problem: Problem, rows: Rows, *, seed: int) -> Split:
 def rotation(dataset: Dataset) -> tuple[int, ...]:
     """Folds to validate on: all where rows are few and a mean over folds is worth its cost, else the first alone."""
     rows = int((dataset.folds >= 0).sum())
+    if any(output.shown is not None for output in dataset.problem.outputs):
+        return (0,)  # their paths cannot be averaged: all folds but the one published would be for nothing
+    if any(output.answer.kind == "map" for output in dataset.problem.outputs):
+        return (0,)  # a picture is a few thousand examples: one fold judges well enough, and every fold costs a net
     heavy = any(form.kind != "vector" for form in dataset.problem.ports.values())
     few = rows <= (MANY_HEAVY_ROWS if heavy else MANY_ROWS)
     split = dataset.problem.split
@@ -449,6 +463,11 @@ def _reserve(budget: float | None, dataset: Dataset) -> float:
         return 0.0
     scoring = LAST_PATHS * usual_work(dataset.problem, facts_of(dataset).rows) * len(dataset.test) / MACS_PER_SECOND
     return min(RESERVE_SECONDS + RESERVE_SHARE * budget + scoring, 0.3 * budget)
+
+
+def _graded(output: Feature, raters: Mapping[str, tuple[str, ...]]) -> Feature:
+    """An output with the columns of its raters."""
+    return output.replace(raters=raters[output.name]) if isinstance(output, Graded) else output
 
 
 def _name(source: str) -> str:

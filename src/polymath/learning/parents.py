@@ -81,7 +81,8 @@ class _Lender:
 def _lenders(store: Store, *, but: str) -> Iterator[_Lender]:
     for record in _records(store, but=but):
         own = Problem.model_validate(record.problem)
-        parts = prefixes(Path.model_validate(record.path), own.ports)
+        whole = prefixes(Path.model_validate(record.path), own.all_ports)
+        parts = [part for part in whole if set(part.ports) <= set(own.ports)]
         classes = sum(output.head_width for output in own.outputs)
         yield _Lender(record.name, own.ports, parts, record.summary.rows_used, classes, TRUNK in record.origin)
     for one in imports(store):

@@ -12,7 +12,7 @@ import numpy as np
 from ..model.combine import Member, Parted, parted
 from ..model.path import Path
 from ..model.widen import BELOW, widened
-from ..predicting import TaskRecord, forward
+from ..predicting import TaskRecord, forward, truth_of
 from ..problem import Dataset, Problem
 from ..search import Entry, Experiment, Ledger
 from ..search.choices import Sketch, Trace
@@ -102,7 +102,7 @@ def known(
         try:
             paths, whole = (
                 tuple(
-                    widened(one, widths, problem.ports, fetch=scratch.get_tensors, put=scratch.put_tensors)
+                    widened(one, widths, problem.all_ports, fetch=scratch.get_tensors, put=scratch.put_tensors)
                     for one in some
                 )
                 for some in (by_fold, part.paths)
@@ -184,11 +184,12 @@ def _answers(
 
     chunks: list[dict[str, np.ndarray]] = []
     for path, fold in zip(starts, folds, strict=True):
-        module = build(path, dataset.problem.ports, fetch=scratch.get_tensors).eval()
+        module = build(path, dataset.problem.all_ports, fetch=scratch.get_tensors).eval()
         rows = dataset.validation(fold)
         for start in range(0, len(rows), 4096):
             some = rows[start : start + 4096]
-            chunks.append(forward(module, {port: dataset.inputs[port][some] for port in path.ports}))
+            inputs = {port: dataset.inputs[port][some] for port in path.ports}
+            chunks.append(forward(module, inputs, truth=truth_of(dataset, some)))
     return {output: np.concatenate([chunk[output] for chunk in chunks]) for output in starts[0].outputs}
 
 

@@ -6,21 +6,27 @@ import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from ..model.combine import Member, mean_head, merge, select
 from ..model.layers.scale import Scale
 from ..model.path import Gene, Path
+from ..model.replies import with_responses
 from ..model.spread import spread
-from ..predicting import HEAD, KIND, Summary, TaskRecord, forward
-from ..problem import Dataset
+from ..predicting import HEAD, KIND, Summary, TaskRecord, forward, said, truth_of
+from ..problem import Dataset, Feature, Reply
 from ..search import Experiment
 from ..search.spaces.parents import Parent
 from ..spec import canonical, plain, sha256
 from ..store import Store
 from .parents import imported
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from ..model.build import PathModule
 
 PUBLISH_EVERY_SECONDS = 4.0
 """Between two publications while learning; the first one is immediate."""
@@ -34,6 +40,8 @@ RESAMPLES = 400
 """Of the bootstrap behind the confidence interval of the test score."""
 EVIDENCE_VALUES = 4_000_000
 """Raw predictions kept for the report at most (16 MB): of more rows an even sample."""
+SAID_ROWS = 1_000
+"""Test rows whose whole answers are made and scored at the end; `evaluate` takes as many as it is given."""
 FEW_JUDGED = 6
 """Validation rows per class below which the best experiment stands alone."""
 SMOOTH = 0.1
@@ -51,7 +59,7 @@ class Judged:
 
     def evidence(self, most: int) -> dict[str, np.ndarray]:
         """What a report draws from, of at most `most` values: row numbers, raw predictions, targets. No inputs."""
-        count = max(1, most // max(1, sum(array.shape[1] for array in self.raw.values())))
+        count = max(1, most // max(1, sum(math.prod(array.shape[1:]) for array in self.raw.values())))
         kept = np.unique(np.linspace(0, len(self.rows) - 1, min(count, len(self.rows))).astype(np.int64))
         tensors: dict[str, np.ndarray] = {"row": np.asarray(self.rows, dtype=np.int64)[kept]}
         tensors |= {f"output/{name}": np.asarray(array, dtype=np.float32)[kept] for name, array in self.raw.items()}
@@ -70,6 +78,8 @@ class Provenance:
     """What it could build upon."""
     private: bool = False
     """Other tasks may not build upon it."""
+    table: pa.Table | None = None
+    """The rows as they came, for scores of whole answers (`Feature.said_scores`); None = without these."""
 
     @property
     def lent(self) -> dict[str, set[str]]:
@@ -105,6 +115,7 @@ class Study:
         self._judged: np.ndarray | None = None
         self._published = -math.inf
         self._last: TaskRecord | None = None
+        self._answering: tuple[Path, Path, dict[str, Any]] | None = None
 
     # Gathering ---------------------------------------------------------------------------------------------------
     def add(self, experiment: Experiment) -> None:
@@ -211,6 +222,7 @@ class Study:
                 path = _scaled(path, feature.name, 1.0 / temperature)
                 raw = {**raw, feature.name: raw[feature.name] / np.float32(temperature)}
             calibration[feature.name] = found
+        path = self._with_responses(path, raw, targets, calibration)
         assert self._rows is not None
         shown = Judged(self._rows, raw, targets, self._scores(raw, targets, calibration))
         if not self.worthy(shown, calibration):
@@ -218,6 +230,24 @@ class Study:
         record = self._record(state, path, weights, calibration, shown)
         self._write(record, path)
         return record
+
+    def _with_responses(
+        self,
+        path: Path,
+        raw: Mapping[str, np.ndarray],
+        targets: Mapping[str, np.ndarray],
+        calibration: dict[str, dict[str, Any]],
+    ) -> Path:
+        """The path with the set of responses for outputs that are replies; found once for each path."""
+        problem = self.dataset.problem
+        for feature in problem.outputs:
+            if isinstance(feature, Reply):
+                if self._answering is None or self._answering[0] != path:
+                    judged = raw[feature.name], targets[feature.name]
+                    fetch, put = self.scratch.get_tensors, self.scratch.put_tensors
+                    self._answering = path, *with_responses(path, problem, feature, judged, fetch=fetch, put=put)
+                _, path, calibration[feature.name] = self._answering
+        return path
 
     def publish_unjudged(self, experiment: Experiment, path: Path) -> TaskRecord:
         """Writes a path that could be judged on no row."""
@@ -233,7 +263,8 @@ class Study:
 
     def _choose(self) -> dict[int, float]:
         assert self.best is not None
-        if self.most_members == 1 or self._few:
+        alone = any(output.shown is not None for output in self.dataset.problem.outputs)
+        if self.most_members == 1 or alone or self._few:
             return {self.best.number: 1.0}
         ranked = sorted(self.members.values(), key=lambda m: (-m.score, m.number))[:CANDIDATES]
         judged = self._judged
@@ -370,10 +401,14 @@ class Study:
         from ..model.build import build
 
         rows = self.dataset.test
-        module = build(path, self.dataset.problem.ports, fetch=self.scratch.get_tensors).eval()
-        raw = forward(module, {port: array[rows] for port, array in self.dataset.inputs.items()})
+        module = build(path, self.dataset.problem.all_ports, fetch=self.scratch.get_tensors).eval()
+        inputs = {port: array[rows] for port, array in self.dataset.inputs.items()}
+        raw = forward(module, inputs, truth=truth_of(self.dataset, rows))
         targets = self._targets(rows)
-        judged = Judged(rows, raw, targets, self._scores(raw, targets, calibration))
+        scores = self._scores(raw, targets, calibration)
+        for output, more in self._said_scores(module, calibration).items():
+            scores[output] |= more
+        judged = Judged(rows, raw, targets, scores)
         generator = np.random.default_rng(0)
         resamples = min(RESAMPLES, max(50, int(4e6 / max(len(rows), 1))))
         drawn = []
@@ -387,6 +422,21 @@ class Study:
             return judged, None
         low, high = np.percentile(finite, [2.5, 97.5])
         return judged, (float(low), float(high))
+
+    def _said_scores(
+        self, module: PathModule, calibration: Mapping[str, Mapping[str, Any]]
+    ) -> dict[str, dict[str, float]]:
+        """By output, scores of whole answers for test rows, where an output has such."""
+        problem, rows = self.dataset.problem, self.dataset.test
+        judging = [one for one in problem.outputs if type(one).said_scores is not Feature.said_scores]
+        whole = self.provenance.table
+        if whole is None or not judging:
+            return {}
+        rows = rows[np.unique(np.linspace(0, len(rows) - 1, min(len(rows), SAID_ROWS)).astype(np.int64))]
+        inputs = {port: self.dataset.inputs[port][rows] for port in problem.ports}
+        answers = said(module, problem, inputs, calibration=calibration)
+        table = whole.select([one.name for one in judging]).take(rows)
+        return {one.name: one.said_scores(answers[one.name], table[one.name]) for one in judging}
 
     def _parameters(self, addresses: set[str]) -> int:
         return sum(sum(t.size for t in self.scratch.get_tensors(address).values()) for address in sorted(addresses))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -88,7 +88,7 @@ class _Step:
 
 
 class PathModule(nn.Module):
-    """A built path: `forward({port: tensor}) -> {output: raw prediction [B, W]}`.
+    """A built path: `forward({port: tensor}) -> {output: raw prediction}`, [B, W], [B, T, W] or [B, W, height, width].
 
     While training a raw prediction may be [B, M, W] of M members; the loss is the mean over them. Ports: vectors like
     `row` float [B, D] with NaN for a missing number and integer codes in category columns; ids [B, T] of tokens,
@@ -112,16 +112,25 @@ class PathModule(nn.Module):
         self._steps = steps
         self._index = {step.gene.name: step.index for step in steps}
         self._index |= {name: self._index[first] for name, first in same.items()}
-        self._done_after = _done_after(steps, outputs)
+        self._answering = _needed(steps, outputs.values())
+        self._done_after = _done_after(self._answering, outputs)
         self.train()
 
     def forward(self, inputs: Mapping[str, Tensor | Tokens]) -> dict[str, Tensor]:
-        values = self._inputs(inputs)
-        for step in self._steps:
+        values = dict(_port_values(self._answering, self.ports, inputs))
+        for step, done in zip(self._answering, self._done_after, strict=True):
             values[step.gene.name] = self.genes[step.index](*(values[source] for source in step.sources))
-            for source in self._done_after[step.index]:
+            for source in done:
                 del values[source]
         return {output: _tensor(values[name]) for output, name in self.outputs.items()}
+
+    def value(self, gene: str, inputs: Mapping[str, Tensor | Tokens]) -> Tensor:
+        """What one gene gives; nothing is computed, and no port read, that it does not need."""
+        steps = _needed(self._steps, [gene])
+        values = dict(_port_values(steps, self.ports, inputs))
+        for step in steps:
+            values[step.gene.name] = self.genes[step.index](*(values[source] for source in step.sources))
+        return _tensor(values[gene])
 
     def train(self, mode: bool = True) -> PathModule:
         super().train(mode)
@@ -149,6 +158,22 @@ class PathModule(nn.Module):
                 module.prepare(*arguments)  # type: ignore[operator]
             values[step.gene.name] = module(*arguments)
         self.train(training)
+
+    def memory(self, output: str, inputs: Mapping[str, Tensor | Tokens]) -> tuple[nn.Module, Value]:
+        """The module that gives an output, and the first value it reads, for layers that answer step by step.
+
+        Nothing is computed that this value does not need, so no answer has to stand at its port.
+        """
+        last = next(step for step in self._steps if step.gene.name == self.outputs[output])
+        needed = {last.sources[0]}
+        for step in reversed(self._steps):
+            if step.gene.name in needed:
+                needed.update(step.sources)
+        steps = [step for step in self._steps if step.gene.name in needed]
+        values = dict(_port_values(steps, self.ports, inputs))
+        for step in steps:
+            values[step.gene.name] = self.genes[step.index](*(values[source] for source in step.sources))
+        return self.genes[last.index], values[last.sources[0]]
 
     def module(self, gene: str) -> nn.Module:
         """The module of a gene; equal genes have one module."""
@@ -182,6 +207,15 @@ class PathModule(nn.Module):
         return dict(_port_values(self._steps, self.ports, inputs))
 
 
+def _needed(steps: list[_Step], genes: Iterable[str]) -> list[_Step]:
+    """The steps that some genes need, in order."""
+    needed = set(genes)
+    for step in reversed(steps):
+        if step.gene.name in needed:
+            needed.update(step.sources)
+    return [step for step in steps if step.gene.name in needed]
+
+
 def _done_after(steps: list[_Step], outputs: Mapping[str, str]) -> list[list[str]]:
     """For every step, whose values nobody reads after it: they are let go, so that memory holds what is needed only."""
     last = {source: step.index for step in steps for source in step.sources}
@@ -196,15 +230,18 @@ def _port_values(
         port = source[len(INPUT) :]
         if port not in inputs:
             raise ValueError(f"the path reads port {port!r}, the batch has {sorted(inputs)}")
-        value = inputs[port]
-        if ports[port].kind == "tokens" and not isinstance(value, Tokens):
-            value = Tokens(value, value != 0 if ports[port].vocabulary else value.new_ones(value.shape[:2]).bool())
-        yield source, value
+        yield source, as_value(inputs[port], ports[port])
+
+
+def as_value(x: Tensor | Tokens, form: Form) -> Value:
+    """What stands at a port as the value of its form: tokens get their mask."""
+    if form.kind == "tokens" and not isinstance(x, Tokens):
+        return Tokens(x, x != 0 if form.vocabulary else x.new_ones(x.shape[:2]).bool())
+    return x
 
 
 def _tensor(value: Value) -> Tensor:
-    assert not isinstance(value, Tokens), "an output comes from a vector or a map"
-    return value
+    return value.values if isinstance(value, Tokens) else value
 
 
 def has_tensors(module: nn.Module) -> bool:

@@ -50,6 +50,7 @@ class Dataset:
     """Measured on all rows that are not for testing, validation rows too: only scales and vocabularies come from it,
     and one measure for all folds lets the arrays be written once."""
     inputs: dict[str, np.ndarray]
+    """By port; answers that a path may read while it trains are among them."""
     targets: dict[str, np.ndarray]
     folds: np.ndarray
     """int8 [N]: 0..k-1 = fold, -1 = test, -2 = not usable."""
@@ -123,12 +124,15 @@ class Dataset:
             load = {name: np.load(folder / file, mmap_mode="r") for name, file in described["arrays"].items()}
         except OSError as error:
             raise BadInput(f"holds no dataset: {error}", file=folder, remedy="Run learn again to build it.") from None
+        targets = {name.removeprefix("target "): load[name] for name in load if name.startswith("target ")}
+        answers = {problem.answer_port(one): targets[one.name] for one in problem.outputs if one.shown is not None}
+        inputs = {name.removeprefix("input "): load[name] for name in load if name.startswith("input ")}
         return cls(
             folder=folder,
             digest=described["digest"],
             problem=problem,
-            inputs={name.removeprefix("input "): load[name] for name in load if name.startswith("input ")},
-            targets={name.removeprefix("target "): load[name] for name in load if name.startswith("target ")},
+            inputs={**inputs, **answers},
+            targets=targets,
             folds=np.array(load["folds"]),
             weights=np.array(load["weights"]) if "weights" in load else None,
             unused=tuple(Unused(**one) for one in described["unused"]),

@@ -15,7 +15,7 @@ from pydantic import Field, ValidationError, field_serializer, field_validator, 
 
 from ..spec import BadInput, Spec, canonical, loads
 from . import _toml, metrics
-from .features import Feature, parse_feature
+from .features import Feature, Graded, parse_feature
 from .features.base import BadValue, Encoded, Metric
 from .features.common import numbers, take
 from .form import Form, vector
@@ -129,6 +129,11 @@ class Problem(Spec):
         """Names of the input columns, in order."""
         return tuple(feature.name for feature in self.inputs)
 
+    @property
+    def raters(self) -> dict[str, tuple[str, ...]]:
+        """Graded output -> columns of its raters."""
+        return {output.name: output.raters for output in self.outputs if isinstance(output, Graded)}
+
     def score(self, scores: Mapping[str, Mapping[str, float]]) -> float:
         """One number, higher is better, from the scores of each output; see `metrics.score`."""
         return metrics.score(self, scores)
@@ -189,6 +194,23 @@ class Problem(Spec):
             if feature.form.kind != "vector":
                 result[self.port_of(feature)] = feature.form
         return result
+
+    @property
+    def answers(self) -> dict[str, Form]:
+        """Port -> form of the answers that a path may read while it trains (see `Feature.shown`)."""
+        return {self.answer_port(one): one.shown for one in self.outputs if one.shown is not None}
+
+    @property
+    def all_ports(self) -> dict[str, Form]:
+        """Inputs and answers: what a path is built on."""
+        return {**self.ports, **self.answers}
+
+    def answer_port(self, output: Feature) -> str:
+        """Name of the port at which the answers of an output are shown. No input has it."""
+        name = f"answer/{output.name}"
+        while name in self.columns:
+            name += "_"
+        return name
 
     def port_of(self, feature: Feature) -> str:
         """Name of the port that an input feature goes through. A picture in a column called 'row' gets 'row_'."""
@@ -287,6 +309,11 @@ def _constant_scores(output: Feature, target: np.ndarray) -> dict[str, float]:
     known = target[output.known(target)]
     sample = _spread(np.arange(len(known)), 20_000)  # raw predictions are as wide as there are classes
     prediction = np.broadcast_to(output.constant(target), (len(sample), output.head_width))
+    if type(output).kept is not Feature.kept:
+        import torch
+
+        constant = torch.from_numpy(output.constant(target)).expand(len(sample), -1)
+        prediction = output.kept(constant, torch.from_numpy(known[sample])).numpy()
     found = output.scores(prediction, known[sample])
     return {name: value for name, value in found.items() if math.isfinite(value)}
 

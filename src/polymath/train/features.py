@@ -48,7 +48,7 @@ class FrozenFeatures:
         return mapped
 
     def _compute(self, part: Path, file: Folder) -> None:
-        ports = dict(self._dataset.problem.ports)
+        ports = dict(self._dataset.problem.all_ports)
         module = build(part, ports, fetch=self._fetch).eval()
         for one in part.genes:
             if one.weights is None and has_tensors(module.module(one.name)):
@@ -95,7 +95,7 @@ class View:
 
 def view(path: Path, dataset: Dataset, features: FrozenFeatures) -> View:
     """The path without its frozen prefix, and the arrays it then reads. Unchanged where nothing is frozen."""
-    ports = dict(dataset.problem.ports)
+    ports = dict(dataset.problem.all_ports)
     names = {gene: f"frozen {place}" for place, gene in enumerate(frontier(path)) if gene not in path.outputs.values()}
     if not names:
         return View(path, ports, {port: dataset.inputs[port] for port in path.ports})

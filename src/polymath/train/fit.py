@@ -28,6 +28,8 @@ CHECK_EVERY = 16
 """Steps between looks at the loss: each look waits for the device."""
 SETBACKS = 2
 """How often a diverging training is taken back to its last good state, with half the learning rate."""
+AXES = {"vector": 2, "tokens": 3, "map": 4}
+"""Axes of a raw prediction of each form, without members."""
 POINTS = 10
 """Points of the learning curve per rung."""
 
@@ -135,6 +137,9 @@ def train(
         step = training.step
         batch = source.batch(order(step))
         mix = None
+        if augmenter.paired:
+            inputs, targets = augmenter.both(batch.inputs, batch.targets, counter_random(plan.seed, 2, step))
+            batch = replace(batch, inputs=inputs, targets=targets)
         if augmenter.active:
             inputs, mix = augmenter(batch.inputs, counter_random(plan.seed, 1, step))
             batch = replace(batch, inputs=inputs)
@@ -211,15 +216,23 @@ def averaged(training: Training, *, use: bool) -> Iterator[PathModule]:
 
 
 def predict(
-    module: PathModule, source: Source, rows: np.ndarray, *, size: int, precision: str = "float32"
+    module: PathModule,
+    source: Source,
+    rows: np.ndarray,
+    *,
+    size: int,
+    outputs: Mapping[str, Feature] | None = None,
+    precision: str = "float32",
 ) -> dict[str, np.ndarray]:
-    """Raw predictions [N, W] by output for these rows, in evaluation mode, as float32."""
+    """Raw predictions by output for these rows, in evaluation mode, as float32; of `outputs` what is kept of them."""
     found: dict[str, list[np.ndarray]] = {}
     module.eval()
     context, _ = autocast(precision, source.device)
     with torch.inference_mode(), context():
         for batch in source.chunks(rows, size=size):
             for output, prediction in module(batch.inputs).items():
+                if outputs is not None:
+                    prediction = outputs[output].kept(prediction.float(), batch.targets[output])
                 found.setdefault(output, []).append(prediction.float().cpu().numpy())
     return {output: np.concatenate(parts) for output, parts in found.items()}
 
@@ -245,7 +258,7 @@ def loss_of(
 
 def _losses(feature: Feature, prediction: Tensor, target: Tensor, smoothing: float) -> Tensor:
     """Loss per example [B], averaged over members."""
-    if prediction.ndim == 2:
+    if prediction.ndim == AXES[feature.answer.kind]:
         return feature.loss(prediction, target, smoothing=smoothing)
     size, members = prediction.shape[:2]
     target = target.repeat_interleave(members, dim=0)

@@ -19,7 +19,9 @@ from ..model.layers import bring
 from ..model.path import Path
 from ..model.probes import Facts, Material, Probe
 from ..problem.dataset import Dataset
+from ..problem.features._pixels import PixelTarget
 from ..problem.features.base import Feature
+from ..problem.form import Form
 from ..spec import canonical, loads
 from ..store import Store
 from . import fit
@@ -28,10 +30,13 @@ from .batches import Order, Source, evaluation_size, sample
 from .features import FrozenFeatures, View, view
 from .job import Context, Job, Outcome, Point, probe_work
 from .norms import refresh
+from .paired import shown_ports
 from .recipe import Augmentation, GradientRecipe
 
 PREPARE_ROWS = 4096
 """Training rows shown to fresh layers (bin edges, medians, whitening)."""
+PREPARE_VALUES = 60_000_000
+"""... and so many values of one port at most: a quarter of a gigabyte."""
 NORM_ROWS, NORM_LEAST, NORM_SHARE = 2048, 512, 0.03
 """Training rows on which averaged weights measure their batch norms: at most, at least, and as a share of the cost of
 the rung's training, of which all took 5 % in a rung of 50 steps. On digits 512 score as 2048 do, 256 a point less."""
@@ -147,7 +152,7 @@ def facts_of(dataset: Dataset) -> Facts:
     """Sizes of a dataset, for `planned_work`."""
     return Facts(
         rows=len(dataset.training()),
-        ports=dict(dataset.problem.ports),
+        ports=dict(dataset.problem.all_ports),
         outputs={feature.name: feature.head_width for feature in dataset.problem.outputs},
         num_folds=dataset.num_folds,
     )
@@ -185,7 +190,7 @@ class _Rung:
     def view(self, path: Path, *, cached: bool) -> View:
         """The path and what it reads; with `cached` its frozen prefix is read instead of computed."""
         if not cached:
-            return View(path, dict(self.dataset.problem.ports), {p: self.dataset.inputs[p] for p in path.ports})
+            return View(path, dict(self.dataset.problem.all_ports), {p: self.dataset.inputs[p] for p in path.ports})
         return view(path, self.dataset, self.features)
 
     def fold(self, fold: int) -> tuple[np.ndarray, np.ndarray]:
@@ -290,36 +295,45 @@ def _gradient(rung: _Rung, place: int, fold: int) -> None:
     targets = {output: dataset.targets[output] for output in rung.outputs}
     source = Source(inputs, targets, weights=dataset.weights, device=device)
     order = Order(training_rows, batch=rung.batch, seed=seed)
-    shown = source.batch(sample(training_rows, size=PREPARE_ROWS, seed=seed))
+    shown = source.batch(sample(training_rows, size=prepared(ports), seed=seed))
     training = _training(rung, seen, place, seed=seed, shown=shown.inputs, device=device)
 
     macs = max(path.work(ports), 1.0)
+    pixels = {name: one for name, one in rung.outputs.items() if isinstance(one, PixelTarget)}
+    each = max(path.work(shown_ports(ports, recipe.augmentation)), 1.0) if pixels else macs
     parameters = sum(p.numel() for p in training.module.parameters())
-    per_step = 1e-9 * (3 * order.batch * macs + parameters)  # the update rule touches every parameter once
+    per_step = 1e-9 * (3 * order.batch * each + parameters)  # the update rule touches every parameter once
     first = job.checkpoint is None
     steps = max(int(job.work / len(job.folds) / per_step), training.step + first)
     until = rung.until(place)
     # A forward pass is a third of a step; averaged weights have their norms measured anew before.
-    affordable = int(NORM_SHARE * 3 * order.batch * (steps - training.step))
+    affordable = int(NORM_SHARE * 3 * order.batch * (steps - training.step) * each / macs)
     norm_rows = min(max(affordable, NORM_LEAST), NORM_ROWS, len(training_rows)) if job.rate[1] > 0 else 0
-    scored = len(validation_rows) + norm_rows
+    scored = (len(validation_rows) + norm_rows) * macs / each
     plan = fit.Plan(
         steps=steps, rate=job.rate, first=first, deadline=until, scoring=scored / (3 * order.batch), seed=seed
     )
     fills = {port: value.float().mean((0, 2, 3)) for port, value in shown.inputs.items() if ports[port].kind == "map"}
-    augmenter = Augmenter(recipe.augmentation, {port: ports[port] for port in inputs}, fills)
+    augmenter = Augmenter(recipe.augmentation, {port: ports[port] for port in inputs}, fills, pixels)
     began = time.monotonic()
     rung.hurried |= fit.train(
-        training, recipe, plan, source=source, order=order, augmenter=augmenter, outputs=rung.outputs
+        training,
+        recipe,
+        plan,
+        source=source,
+        order=order,
+        augmenter=augmenter,
+        outputs={name: one.tuned(recipe.loss) for name, one in rung.outputs.items()},
     )
     rung.training_seconds += time.monotonic() - began
 
     with fit.averaged(training, use=job.rate[1] > 0) as module:
         if job.rate[1] > 0 and recipe.ema > 0:
             some = sample(training_rows, size=norm_rows, seed=seed + 1)
-            refresh(module, (batch.inputs for batch in source.chunks(some, size=256)))
+            refresh(module, (batch.inputs for batch in source.chunks(some, size=min(256, evaluation_size(macs)))))
+        size = evaluation_size(macs)
         predictions = fit.predict(
-            module, source, validation_rows, size=evaluation_size(macs), precision=recipe.precision
+            module, source, validation_rows, outputs=rung.outputs, size=size, precision=recipe.precision
         )
         rung.keep(predictions, validation_rows)
         learned = {gene.name: gene.weights for gene in with_weights(path, module, rung.store).genes}
@@ -333,6 +347,12 @@ def _gradient(rung: _Rung, place: int, fold: int) -> None:
     if place == 0:
         scale = per_step * len(job.folds)
         rung.curve = [Point(work=step * scale, loss=loss) for step, loss in training.curve]
+
+
+def prepared(ports: Mapping[str, Form]) -> int:
+    """Training rows shown to fresh layers: fewer where pictures are large."""
+    largest = max((math.prod((form.width, *form.size)) for form in ports.values() if form.kind == "map"), default=1)
+    return min(PREPARE_ROWS, max(PREPARE_VALUES // largest, 16))
 
 
 def _training(
@@ -375,7 +395,7 @@ def _probe(rung: _Rung, place: int, fold: int) -> None:
         ports=ports,
         inputs=dataset.inputs,
         outputs=rung.outputs,
-        targets=dataset.targets,
+        targets={name: feature.single(dataset.targets[name]) for name, feature in rung.outputs.items()},
         training=training_rows,
         validation=validation_rows,
         seed=job.seed * 1009 + fold,
@@ -400,8 +420,8 @@ def _probe(rung: _Rung, place: int, fold: int) -> None:
     # Scored through the path as it is stored: what is kept is what was judged.
     seen = rung.view(fitted.path, cached=True)
     module = build(seen.path, seen.ports, fetch=rung.fetch)
-    source = Source(seen.inputs, {}, device=torch.device("cpu"))
+    source = Source(seen.inputs, {o: dataset.targets[o] for o in rung.outputs}, device=torch.device("cpu"))
     size = evaluation_size(seen.path.work(seen.ports))
-    rung.keep(fit.predict(module, source, validation_rows, size=size), validation_rows)
+    rung.keep(fit.predict(module, source, validation_rows, outputs=rung.outputs, size=size), validation_rows)
     rung.paths.append(fitted.path)
     rung.parameters = sum(t.numel() for t in module.state_dict().values())

@@ -9,6 +9,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -81,6 +82,9 @@ class Probe(Spec):
     """A cheap head with its settings. Subclasses set `method` (a Literal) and are listed in `probes/__init__.py`."""
 
     method: str
+
+    gives: ClassVar[frozenset[str]] = frozenset({"vector"})
+    """Kinds of answers (see `Feature.answer`) that its path can give."""
 
     @abstractmethod
     def suits(self, ports: Mapping[str, Form]) -> bool:

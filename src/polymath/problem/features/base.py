@@ -16,7 +16,7 @@ import numpy as np
 from pydantic import Field
 
 from ...spec import Json, Spec
-from ..form import Form
+from ..form import Form, vector
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -64,6 +64,8 @@ class Feature(Spec):
     """True: `encode` is slow and needs only what `sized` settles: the result is kept whatever folds and statistics."""
     most_measured: ClassVar[int] = 2_000_000
     """Rows, evenly spread, that are enough to measure an input: more would only fill memory."""
+    generated: ClassVar[bool] = False
+    """True: an answer is made part by part (`model.decode`), not in one pass; `shown` says what a path reads of it."""
     averaged: ClassVar[Literal["values", "categories", "labels"]] = "values"
     """What `combine` averages: raw values, softmax probabilities, or sigmoid probabilities."""
 
@@ -96,8 +98,21 @@ class Feature(Spec):
     # As output ---------------------------------------------------------------------------------------------------
     @property
     def head_width(self) -> int:
-        """Width W of the raw prediction [B, W] that a path must give for this output."""
+        """Width W of the raw prediction [B, W] that a path must give for this output: its classes, where it has any."""
         raise TypeError(f"{type(self).__name__} cannot be an output")
+
+    @property
+    def answer(self) -> Form:
+        """Form of the raw prediction that a path must give. Tokens are given as a plain tensor [B, T, W]."""
+        return vector(self.head_width)
+
+    @property
+    def shown(self) -> Form | None:
+        """Form of the encoded target at a port of its own, for paths that read the answer while they train.
+
+        None: no path sees it. A layer that predicts a part of the answer must not see that part: it shifts by itself.
+        """
+        return None
 
     def encode_target(self, values: pa.ChunkedArray) -> Encoded:
         """Targets: numbers float32 [N] (NaN = missing), categories int64 [N] (-1 = missing), labels uint8 [N, W] (255).
@@ -110,9 +125,21 @@ class Feature(Spec):
         """Which targets are not missing, bool [N]."""
         raise TypeError(f"{type(self).__name__} cannot be an output")
 
+    def tuned(self, settings: Mapping[str, float]) -> Feature:
+        """This feature with settings of its loss that a recipe chose; one whose loss has none stays as it is."""
+        return self
+
+    def single(self, target: np.ndarray) -> np.ndarray:
+        """Targets as a cheap head takes them: one number or class for each row, or 0 and 1 for each label."""
+        return target
+
     def loss(self, prediction: torch.Tensor, target: torch.Tensor, *, smoothing: float = 0.0) -> torch.Tensor:
         """Loss per example [B], 0 where the target is missing."""
         raise TypeError(f"{type(self).__name__} cannot be an output")
+
+    def kept(self, prediction: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        """What is kept of raw predictions whose truth is known, to be scored, combined and calibrated: [B, ...]."""
+        return prediction
 
     def constant(self, target: np.ndarray) -> np.ndarray:
         """Best constant raw prediction [W] for these targets."""
@@ -124,8 +151,12 @@ class Feature(Spec):
         return ()
 
     def scores(self, prediction: np.ndarray, target: np.ndarray) -> dict[str, float]:
-        """Metric name -> value for raw predictions [N, W]; rows with a missing target are left out."""
+        """Metric name -> value for raw predictions as `kept`; rows with a missing target are left out."""
         raise TypeError(f"{type(self).__name__} cannot be an output")
+
+    def said_scores(self, answers: Sequence[Mapping[str, Any]], values: pa.ChunkedArray) -> dict[str, float]:
+        """Metric name -> value for what was said about rows with these raw values: what only whole answers tell."""
+        return {}
 
     def combine(self, predictions: Sequence[np.ndarray], weights: Sequence[float]) -> np.ndarray:
         """Weighted mean of raw predictions, averaged where it makes sense (probabilities, values) and returned raw."""

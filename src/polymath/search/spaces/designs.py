@@ -105,9 +105,9 @@ def mirrored(dataset: Dataset) -> bool:
     rows = dataset.training()
     for port, form in dataset.problem.ports.items():
         for feature in dataset.problem.outputs:
-            if form.kind == "map" and feature.averaged == "categories":
+            if form.kind == "map" and feature.averaged == "categories" and feature.answer.kind == "vector":
                 chosen = rows[np.unique(np.linspace(0, len(rows) - 1, min(len(rows), 4000)).astype(np.int64))]
-                targets = np.asarray(dataset.targets[feature.name][chosen])
+                targets = feature.single(np.asarray(dataset.targets[feature.name][chosen]))
                 chosen, targets = chosen[targets >= 0], targets[targets >= 0]
                 return len(chosen) > 50 and mirrors_keep_meaning(np.asarray(dataset.inputs[port][chosen]), targets)
     return False
@@ -115,7 +115,9 @@ def mirrored(dataset: Dataset) -> bool:
 
 def methods(problem: Problem, facts: Facts, *, seconds: float | None) -> tuple[str, ...]:
     """What suits this problem, cheapest first; 'path' comes early, so that its speed is known."""
-    names = [name for name, settings in SETTINGS.items() if settings(_default()).suits(facts.ports)]
+    kinds = answers(problem)
+    probes = {name: settings(_default()) for name, settings in SETTINGS.items()}
+    names = [name for name, probe in probes.items() if kinds <= probe.gives and probe.suits(problem.ports)]
     names = [name for name in names if name != "nearest" or facts.rows <= 20_000]
     if seconds is not None:  # dense algebra that cannot stop half way
         patches = SETTINGS["patches"](_default()).work(facts) / PATCHES_RATE
@@ -127,10 +129,15 @@ def methods(problem: Problem, facts: Facts, *, seconds: float | None) -> tuple[s
     return (*early, *paths, *(name for name in names if name not in early))
 
 
+def answers(problem: Problem) -> set[str]:
+    """Kinds of answers that a path must give: forms, or 'shown' for what is learned by being shown the answer."""
+    return {output.answer.kind if output.shown is None else "shown" for output in problem.outputs}
+
+
 def usual_work(problem: Problem, rows: int) -> float:
     """Multiply-adds per example of the path with all defaults."""
     path, _ = problem_space(_default(), problem, rows=rows)
-    return path.work(problem.ports)
+    return path.work(problem.all_ports)
 
 
 def _default() -> Recorder:
@@ -143,6 +150,7 @@ class ProblemSpace:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self._methods = tuple(name for name in settings.methods if SPACES[settings.space](name))
+        self._heads_fit = answers(settings.problem) == {"vector"}
         self._firsts = self._first_tries()
 
     def draw(self, answer: Answer) -> Sketch:
@@ -202,7 +210,7 @@ class ProblemSpace:
         settings = self.settings
         before: list[tuple[Space, Answer]] = []
         heads: list[tuple[Space, Answer]] = []
-        if settings.space in ("all", "heads"):
+        if self._heads_fit and settings.space in ("all", "heads"):
             before += [one("stored", (parent,)) for parent in settings.parents[:STORED_FIRST]]
             # On the best of them prototypes too, the better head for few examples: it is the cheapest thing there is.
             heads = [(space, _prototypes) for space, _ in before[:1]]
@@ -229,7 +237,8 @@ class ProblemSpace:
         """Methods worth more than one try: those with settings."""
         again = [name for name in self._methods if name not in ("constant", "linear", "nearest")]
         often = ["trees"] if "trees" in again else []  # twice as likely: on tables they are seldom beaten, and quick
-        stored = ["stored"] if self.settings.parents and self.settings.space in ("all", "heads") else []
+        heads = self._heads_fit and self.settings.space in ("all", "heads")
+        stored = ["stored"] if self.settings.parents and heads else []
         paths = [*dict.fromkeys(name for name in again if name == "path")]
         own = ["own"] if self.settings.own and self.settings.space in ("all", "paths") else []
         return [*paths, *own, *stored, *(n for n in again if n != "path"), *often] or list(self._methods)

@@ -11,7 +11,7 @@ from ...problem.form import Form, Kind
 from ...problem.problem import ROW, Problem
 from ...train.recipe import Augmentation, GradientRecipe
 from ..choices import Choose, Recorder, first
-from . import images, tables, texts
+from . import images, pixels, replies, tables, texts
 from .parents import Parent, begun, careful, choose_parent
 from .pieces import around, between, bounded
 
@@ -19,6 +19,12 @@ Encoder = Callable[..., tuple[list[Gene], str]]
 
 ENCODERS: dict[Kind, Encoder] = {"map": images.encoder, "tokens": texts.encoder, "vector": tables.encoder}
 """What turns a port of a form into one vector: `(choose, port, form, *, prefix, scale, layers) -> (genes, name)`."""
+SPECIAL: dict[str, Callable[..., tuple[Path, GradientRecipe]]] = {
+    "pixel_map": pixels.pixel_space,
+    "pixel_numbers": pixels.pixel_space,
+    "reply": replies.space,
+}
+"""Type of an output -> the space of problems that have it, called like `problem_space`: one line each."""
 MOST = {"map": 8.0, "tokens": 8.0, "vector": 32.0}
 """Multiply-adds of a design, over those of the default; rows alone are cheap and may have more."""
 
@@ -39,6 +45,9 @@ def problem_space(
     `layers`: kinds of the user's own layers (`model.layers.bring`), offered after every part whose form they keep.
     `parents`: prefixes of stored paths with which a net may begin.
     """
+    special = next((SPECIAL[output.type] for output in problem.outputs if output.type in SPECIAL), None)
+    if special is not None:
+        return special(choose, problem, rows=rows, mirrored=mirrored, layers=layers, parents=parents)
     parent = choose_parent(choose, "start from", parents) if parents else None
     ports = tuple(sorted(problem.ports.items()))
     outputs = tuple((output.name, output.head_width) for output in problem.outputs)
