@@ -12,8 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..problem.features._pixels import PixelTarget
 from ..problem.form import Form
-from .recipe import Augmentation
+from .paired import lit, view
+from .recipe import PAIRED, Augmentation
 
 
 @dataclass(frozen=True)
@@ -27,20 +29,49 @@ class Mix:
 class Augmenter:
     """Applies one `Augmentation` to the ports of a path; draws nothing when everything is off."""
 
-    def __init__(self, augmentation: Augmentation, ports: Mapping[str, Form], fills: Mapping[str, Tensor]) -> None:
-        """`fills`: port of form map -> mean colour [C], what a cut-out square is filled with."""
+    def __init__(
+        self,
+        augmentation: Augmentation,
+        ports: Mapping[str, Form],
+        fills: Mapping[str, Tensor],
+        pixels: Mapping[str, PixelTarget] | None = None,
+    ) -> None:
+        """`fills`: port of form map -> mean colour [C], what a cut-out square is filled with.
+
+        `pixels`: outputs that answer for every pixel: what moves a picture moves their targets too.
+        """
         self._augmentation = augmentation
+        self._pixels = dict(pixels or {})
         self._ports = dict(ports)
         self._fills = dict(fills)
         kinds = {form.kind for form in ports.values()}
         a = augmentation
-        self._maps = "map" in kinds and bool(a.flip or a.shift or a.cutout)
-        self._mixes = kinds == {"map"} and a.mixup > 0
+        self._maps = "map" in kinds and bool(a.flip or a.shift or a.cutout) and not self._pixels
+        self._mixes = kinds == {"map"} and a.mixup > 0 and not self._pixels
+        self.paired = bool(self._pixels) and any(getattr(a, name) for name in ("flip", *PAIRED))
+        """Whether targets change with their pictures: `both` then does it."""
         self._drops = ("tokens" in kinds and a.drop_tokens > 0) or ("vector" in kinds and a.drop_columns > 0)
 
     @property
     def active(self) -> bool:
         return self._maps or self._mixes or self._drops
+
+    def both(
+        self, inputs: Mapping[str, Tensor], targets: Mapping[str, Tensor], random: np.random.Generator
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Another view of every picture, and of the targets at its pixels."""
+        name, feature = next(iter(self._pixels.items()))
+        known = feature.holds(targets[name].cpu().numpy())
+        codes = targets[name].cpu().numpy() if feature.averaged == "categories" else None
+        shown = view(known, codes, self._augmentation, random)
+        light = self._augmentation.light
+        changed = {}
+        for port, value in inputs.items():
+            if self._ports[port].kind == "map":
+                value = shown(value)
+                value = lit(value, random, share=light) if light else value
+            changed[port] = value
+        return changed, {output: shown(one) if output in self._pixels else one for output, one in targets.items()}
 
     def __call__(
         self, inputs: Mapping[str, Tensor], random: np.random.Generator

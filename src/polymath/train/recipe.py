@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, TypeAdapter
+from pydantic import Field, TypeAdapter, model_serializer
 
 from ..model.probes import AnyProbe, Probe
 from ..spec import Spec
+
+PAIRED = ("turn", "crop", "focus", "zoom", "tilt", "warp", "light")
+"""Changes that move pictures and the answers at their pixels together."""
 
 
 class Augmentation(Spec):
@@ -25,6 +29,26 @@ class Augmentation(Spec):
     """Share of tokens replaced by padding."""
     drop_columns: float = Field(default=0.0, ge=0.0, lt=1.0)
     """Share of the cells of the row port made missing."""
+    # The rest is for answers at every pixel: pictures and answers move together.
+    turn: bool = False
+    """Any of the eight ways in which a square lies on itself."""
+    crop: int = Field(default=0, ge=0)
+    """Side in pixels of the part of a picture that is shown; 0 = all of it."""
+    focus: float = Field(default=0.0, ge=0.0, le=1.0)
+    """Share of the parts that lie around a pixel of a class drawn first, rare classes as often as others (nnU-Net)."""
+    zoom: float = Field(default=0.0, ge=0.0, le=1.0)
+    """Pictures are shown up to this share larger or smaller."""
+    tilt: float = Field(default=0.0, ge=0.0, le=180.0)
+    """Degrees by which pictures are turned at most, each way."""
+    warp: float = Field(default=0.0, ge=0.0, le=64.0)
+    """Typical pixels by which a smooth field moves the parts of a picture (Ronneberger et al. 2015, section 3.1)."""
+    light: float = Field(default=0.0, ge=0.0, le=1.0)
+    """Brightness and contrast change by up to this share."""
+
+    @model_serializer(mode="wrap")
+    def _as_before(self, dump: Callable[[Augmentation], dict[str, Any]]) -> dict[str, Any]:
+        """Without what is off of the part for pixels: recipes of earlier releases keep their digests."""
+        return {name: value for name, value in dump(self).items() if name not in PAIRED or value}
 
 
 class GradientRecipe(Spec):
@@ -48,8 +72,15 @@ class GradientRecipe(Spec):
     clip: float = Field(default=0.0, ge=0)
     """Largest norm of the gradient; 0 = no limit."""
     augmentation: Augmentation = Augmentation()
+    loss: dict[str, float] = Field(default_factory=dict)
+    """Settings of the loss of outputs that have such (see `Feature.tuned`), in place of those in the problem."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """`auto`: bfloat16 (or float16 with a scaler) on CUDA, else float32; `bfloat16`: also on processors made for it."""
+
+    @model_serializer(mode="wrap")
+    def _as_before(self, dump: Callable[[GradientRecipe], dict[str, Any]]) -> dict[str, Any]:
+        """Without `loss` where there is none: recipes of earlier releases keep their digests."""
+        return {name: value for name, value in dump(self).items() if name != "loss" or value}
 
 
 Recipe = Annotated[GradientRecipe | AnyProbe, Field(discriminator="method")]

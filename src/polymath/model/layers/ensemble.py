@@ -17,7 +17,7 @@ Combine = Literal["values", "categories", "labels"]
 
 
 class Ensemble(Layer):
-    """Weighted mean of raw predictions [B, W] of equal width -> [B, W].
+    """Weighted mean of raw predictions [B, W], or of maps [B, W, height, width], of equal width -> the same.
 
     `combine` says what is averaged: "values" the raw predictions themselves; "categories" the probabilities of a
     softmax (gives their logarithm); "labels" the probabilities of W sigmoids (gives their logit). Weights are made to
@@ -37,19 +37,21 @@ class Ensemble(Layer):
         return weights
 
     def form(self, *inputs: Form) -> Form:
-        self.take(inputs, "vector")
+        self.take(inputs, "map" if inputs and inputs[0].kind == "map" else "vector")
         if len({form.width for form in inputs}) > 1:
-            raise ValueError(f"ensemble takes vectors of equal width, got {', '.join(map(str, inputs))}")
+            raise ValueError(f"ensemble takes answers of equal width, got {', '.join(map(str, inputs))}")
+        if len({form.size for form in inputs}) > 1:
+            raise ValueError(f"ensemble takes maps of equal size, got {', '.join(map(str, inputs))}")
         if self.weights and len(self.weights) != len(inputs):
             raise ValueError(f"ensemble has {len(self.weights)} weights for {len(inputs)} inputs")
-        return vector(inputs[0].width)
+        return inputs[0] if inputs[0].kind == "map" else vector(inputs[0].width)
 
     def build(self, *inputs: Form) -> nn.Module:
         self.form(*inputs)
         return _Ensemble(self.combine, self.weights or (1.0,) * len(inputs))
 
     def work(self, *inputs: Form) -> float:
-        return float(sum(form.width for form in inputs))
+        return float(sum(math.prod((form.width, *form.size)) for form in inputs))
 
 
 class _Ensemble(nn.Module):
@@ -67,12 +69,15 @@ class _Ensemble(nn.Module):
 
 
 def combine(predictions: list[Tensor], shares: list[float], *, how: Combine) -> Tensor:
-    """Weighted mean of raw predictions of equal shape, in the sense of `how`; shares are positive and sum to one."""
+    """Weighted mean of raw predictions of equal shape, in the sense of `how`; shares are positive and sum to one.
+
+    Their second axis is that of the classes.
+    """
     x = torch.stack(predictions)
     share = x.new_tensor(shares).view(-1, *[1] * (x.dim() - 1))
     if how == "values":
         return (x * share).sum(0)
     logs = x.new_tensor([math.log(part) for part in shares]).view_as(share)
     if how == "categories":
-        return (F.log_softmax(x, -1) + logs).logsumexp(0)
+        return (F.log_softmax(x, 2) + logs).logsumexp(0)
     return (F.logsigmoid(x) + logs).logsumexp(0) - (F.logsigmoid(-x) + logs).logsumexp(0)

@@ -58,7 +58,7 @@ def _smallest(forms: Sequence[Form]) -> tuple[int, ...]:
 class _Join(nn.Module):
     def __init__(self, form: Form, widths: list[int], *, add: bool) -> None:
         super().__init__()
-        self.size, self.add, is_map = list(form.size), add, form.kind == "map"
+        self.add, is_map = add, form.kind == "map"
         self.axis = 1 if is_map else -1
         changed = [add and width != form.width for width in widths]
         maps: list[nn.Module] = [
@@ -80,9 +80,10 @@ class _Join(nn.Module):
 
     def _joined(self, values: list[Tensor]) -> Tensor:
         if self.axis == 1:
-            height, width = self.size
+            # Sizes are those at hand: a path may be shown other sizes than it was described with.
+            height, width = (min(x.shape[axis] for x in values) for axis in (2, 3))
             values = [
-                x if list(x.shape[2:]) == self.size else nn.functional.adaptive_avg_pool2d(x, (height, width))
+                x if x.shape[2:] == (height, width) else nn.functional.adaptive_avg_pool2d(x, (height, width))
                 for x in values
             ]
         if not self.add:

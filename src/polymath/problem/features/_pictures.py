@@ -128,8 +128,48 @@ def look(raw: Raw) -> list[Seen]:
         return [seen for seen in pool.map(one, raw.items) if seen is not None]
 
 
-def decode(raw: Raw, sizes: Sizes, *, low: float, high: float) -> tuple[np.ndarray, list[tuple[int, str]]]:
-    """Pictures as uint8 [N, C, H, W], and (row, reason) for those that could not be used, which are left black."""
+class Whole(NamedTuple):
+    """A picture at a problem's scale, uint8 [C, h, w], and the height and width that it came with."""
+
+    pixels: np.ndarray
+    height: int
+    width: int
+
+
+def whole(
+    raw: Raw, channels: int, *, low: float, high: float, scale: float
+) -> tuple[list[Whole | None], list[tuple[int, str]]]:
+    """Every picture at its own size times `scale` (None = missing or bad), and (row, reason) for bad ones."""
+    reasons: list[tuple[int, str]] = []
+
+    def one(row: int) -> Whole | None:
+        item = raw.items[row]
+        if item is None:
+            return None
+        try:
+            picture = _open(item, low=low, high=high, hint=None)
+            return Whole(_scaled(picture, channels, scale), picture.height, picture.width)
+        except NoPicture as problem:
+            reasons.append((row, str(problem)))
+            return None
+
+    with _pool() as pool:
+        return list(pool.map(one, range(len(raw.items)))), sorted(reasons)
+
+
+def _scaled(picture: Pillow.Image, channels: int, scale: float) -> np.ndarray:
+    height, width = max(1, round(picture.height * scale)), max(1, round(picture.width * scale))
+    return _fit(picture, Sizes(channels, height, width))
+
+
+def decode(
+    raw: Raw, sizes: Sizes, *, low: float, high: float, scale: float | None = None
+) -> tuple[np.ndarray, list[tuple[int, str]]]:
+    """Pictures as uint8 [N, C, H, W], and (row, reason) for those that could not be used, which are left black.
+
+    Every picture is stretched to the size; with `scale` it is scaled by that and laid into the upper left corner, the
+    rest filled with its nearest pixels.
+    """
     result = np.zeros((len(raw.items), *sizes), dtype=np.uint8)
 
     def one(row: int) -> str | None:
@@ -137,8 +177,10 @@ def decode(raw: Raw, sizes: Sizes, *, low: float, high: float) -> tuple[np.ndarr
         if item is None:
             return None
         try:
-            picture = _open(item, low=low, high=high, hint=sizes)
-            result[row] = _fit(picture, sizes)
+            picture = _open(item, low=low, high=high, hint=sizes if scale is None else None)
+            result[row] = (
+                _fit(picture, sizes) if scale is None else _laid(_scaled(picture, sizes.channels, scale), sizes)
+            )
         except NoPicture as problem:
             return str(problem)
         return None
@@ -267,6 +309,13 @@ def _fit(picture: Pillow.Image, sizes: Sizes) -> np.ndarray:
         picture = picture.resize((sizes.width, sizes.height), how)
     array = np.asarray(picture)
     return array[None] if array.ndim == 2 else np.moveaxis(array, -1, 0)
+
+
+def _laid(array_CHW: np.ndarray, sizes: Sizes) -> np.ndarray:
+    """A picture in the upper left corner of a canvas, the rest filled with its nearest pixels."""
+    kept = array_CHW[:, : sizes.height, : sizes.width]
+    below, right = sizes.height - kept.shape[1], sizes.width - kept.shape[2]
+    return np.pad(kept, ((0, 0), (0, below), (0, right)), mode="edge") if below or right else kept
 
 
 def as_png(pixels: np.ndarray) -> bytes:

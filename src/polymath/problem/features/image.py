@@ -9,7 +9,7 @@ import pyarrow as pa
 from pydantic import Field
 
 from ..form import Form, pixels
-from ._pictures import Raw, Sizes, decode, look, raw_pictures
+from ._pictures import Raw, Sizes, Whole, decode, look, raw_pictures, whole
 from .base import BadValue, Encoded, Feature
 from .common import shown, spread
 
@@ -25,9 +25,13 @@ class Image(Feature):
     """Text values are paths of files; otherwise a text value is no picture."""
     side: int = Field(default=SMALL, ge=1, le=1024)
     """Pixels on the longer side, unless all pictures have one size of at most 64."""
+    fit: Literal["stretch", "canvas"] = "stretch"
+    """"stretch": every picture is brought to one size. "canvas": all are scaled by `scale` and laid into the upper left
+    corner of a canvas of `height` x `width`, its rest filled with their nearest pixels: where pixels are answers."""
+    scale: float = Field(default=1.0, gt=0, le=1)
     channels: Literal[1, 3] | None = None
-    height: int | None = Field(default=None, ge=1, le=1024)
-    width: int | None = Field(default=None, ge=1, le=1024)
+    height: int | None = Field(default=None, ge=1, le=2048)
+    width: int | None = Field(default=None, ge=1, le=2048)
     low: float = 0.0
     high: float = 255.0
     """Values of black and white in arrays that are no bytes."""
@@ -96,9 +100,16 @@ class Image(Feature):
         form = self.form
         sizes = Sizes(form.width, form.size[0], form.size[1])
         raw = raw_pictures(values, from_file=self.from_file)
-        array, reasons = decode(raw, sizes, low=self.low, high=self.high)
+        scale = self.scale if self.fit == "canvas" else None
+        array, reasons = decode(raw, sizes, low=self.low, high=self.high, scale=scale)
         bad = [BadValue(row, shown(_name(raw, row)), reason) for row, reason in reasons]
         return Encoded(array, tuple(bad))
+
+    def whole(self, values: pa.ChunkedArray) -> tuple[list[Whole | None], tuple[BadValue, ...]]:
+        """Every picture at its own size times `scale`, for answers at every pixel of it; None = missing or bad."""
+        raw = raw_pictures(values, from_file=self.from_file)
+        found, reasons = whole(raw, self.form.width, low=self.low, high=self.high, scale=self.scale)
+        return found, tuple(BadValue(row, shown(_name(raw, row)), reason) for row, reason in reasons)
 
     def random_values(self, rows: int, generator: np.random.Generator) -> pa.ChunkedArray:
         if self.from_file:  # no files are at hand: encoded bytes stand for them

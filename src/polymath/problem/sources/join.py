@@ -24,6 +24,7 @@ class Part:
     file_columns: dict[str, str] = field(default_factory=dict)
     given_split: str | None = None
     target_hint: str | None = None
+    class_names: dict[str, tuple[tuple[int, str], ...]] = field(default_factory=dict)
 
 
 def joined(parts: Sequence[tuple[str, Part]], tally: Tally) -> Part:
@@ -59,6 +60,7 @@ def joined(parts: Sequence[tuple[str, Part]], tally: Tally) -> Part:
         file_columns=first.file_columns,
         given_split=split if split and len({word for word, _ in kept}) > 1 else None,
         target_hint=first.target_hint,
+        class_names=first.class_names,
     )
 
 

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ...spec import BadInput, printable
-from . import fingerprint, folders
+from . import fingerprint, folders, pairs
 from .binary import read_arrow, read_parquet
 from .delimited import read_delimited
 from .join import Part, joined
@@ -193,11 +193,32 @@ def read_folder(path: Path, tally: Tally, room: Room) -> Part:
     files = walk(path, tally)
     if not files:
         raise BadInput("the folder holds no files", file=path, remedy=folders.FOLDER_REMEDY)
+    if part := read_pairs(files, path, tally):
+        return part
     layout = folders.layout(files)
     if layout.tables and (part := read_tables(layout, path, tally, room)):
         return part
     mark = opened(path, lambda: fingerprint.of_files(("/".join(file.parts), Path(file.path)) for file in files))
     return from_listing(folders.listing(files, folder=path, tally=tally), mark)
+
+
+def read_pairs(files: Sequence[File], folder: Path, tally: Tally) -> Part | None:
+    """Pictures and their masks; None where a folder holds none, or a table that says what its files are."""
+    if any(file.kind == "table" and folders.stem(file) == folders.METADATA for file in files):
+        return None
+    if (found := pairs.pairs(files, folder=folder, tally=tally)) is None:
+        return None
+    count = len(found.files)
+    plain = pa.types.is_string(found.table[found.mask].type)
+    return Part(
+        found.table,
+        Origins(found.files, np.arange(count), np.ones(count, dtype=np.int64)),
+        opened(folder, lambda: fingerprint.of_files(("/".join(file.parts), Path(file.path)) for file in found.named)),
+        file_columns={"image": "image"} | ({found.mask: "image"} if plain else {}),
+        given_split=found.given_split,
+        target_hint=found.mask,
+        class_names={found.mask: found.classes} if found.classes else {},
+    )
 
 
 def read_tables(layout: folders.Layout, folder: Path, tally: Tally, room: Room) -> Part | None:
@@ -276,6 +297,7 @@ def finished(part: Part, source: str, tally: Tally) -> Rows:
         file_columns=part.file_columns,
         given_split=split,
         target_hint=part.target_hint,
+        class_names=part.class_names,
         unused=tuple(tally.entries),
         unused_counts=dict(tally.rows),
         value_counts=dict(tally.values),

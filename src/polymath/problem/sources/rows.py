@@ -64,6 +64,8 @@ class Rows:
     """Column that holds 'train', 'validation' or 'test', where the data come split."""
     target_hint: str | None = None
     """Column that the layout says is to be predicted, as the class of class folders."""
+    class_names: dict[str, tuple[tuple[int, str], ...]] = field(default_factory=dict)
+    """Column of masks -> mask value and name of each class, where a file says so."""
     unused: tuple[Unused, ...] = ()
     """The first thousand rows and values that could not be used."""
     unused_counts: dict[str, int] = field(default_factory=dict)
