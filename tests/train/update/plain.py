@@ -6,6 +6,8 @@ import math
 
 import torch
 from hypothesis import strategies as st
+
+from polymath.train.update import FUNCTIONS
 from polymath.train.update.expression import constants
 
 DELTA = 1e-8
@@ -38,31 +40,24 @@ def plain_updates(expression, gradients, weight, *, rate=0.0):
 def _value(node, inputs, gradient, weight, progress, *, right):
     name, number = node.function, node.number
     full = torch.ones_like(gradient)
-    x, y = (inputs + [None, None])[:2]
+    x, y = [*inputs, None, None][:2]
     if name in ("g", "w", "constant"):
         return {"g": gradient, "w": weight, "constant": full * (number or 0.0)}[name]
     if name == "/":
         return x / (y + DELTA) if right is None else x / y
     if name == "power":
         return (x.abs() if right is not None and right > 0 else x.abs().clamp(min=DELTA)) ** y
-    return {
-        "linear_decay": lambda: full * (1 - progress),
-        "cosine_decay": lambda: full * 0.5 * (1 + math.cos(2 * math.pi * number * progress)),
-        "restart_decay": lambda: full * 0.5 * (1 + math.cos(math.pi * (number * progress % 1))),
-        "negate": lambda: -x,
-        "sign": lambda: x.sign(),
-        "abs": lambda: x.abs(),
-        "square": lambda: x * x,
-        "cube": lambda: x * x * x,
-        "sqrt": lambda: x.abs().sqrt(),
-        "exp": lambda: x.exp(),
-        "log": lambda: (x.abs() + DELTA).log(),
-        "tanh": lambda: x.tanh(),
-        "clip": lambda: x.clamp(-number, number),
-        "+": lambda: x + y,
-        "-": lambda: x - y,
-        "*": lambda: x * y,
-    }[name]()
+    if name.endswith("decay"):
+        turn = 2 * (number or 0) * progress if name == "cosine_decay" else (number or 0) * progress % 1
+        return full * (1 - progress if name == "linear_decay" else 0.5 * (1 + math.cos(math.pi * turn)))
+    if name in ("+", "-", "*"):
+        return {"+": torch.add, "-": torch.sub, "*": torch.mul}[name](x, y)
+    if name in ("square", "cube", "sqrt", "log", "clip"):
+        bound = number or 0
+        return {"square": x * x, "cube": x * x * x, "sqrt": x.abs().sqrt(), "log": (x.abs() + DELTA).log()}.get(
+            name, x.clamp(-bound, bound)
+        )
+    return {"negate": torch.neg, "sign": torch.sign, "abs": torch.abs, "exp": torch.exp, "tanh": torch.tanh}[name](x)
 
 
 NUMBERS = st.sampled_from([0, 1, -1, 2, 0.5, 0.01, 10])
@@ -75,7 +70,9 @@ LEAVES = st.one_of(
 
 
 def _larger(inner):
-    unary = st.sampled_from("identity negate sign abs square cube sqrt exp log tanh reciprocal".split())
+    unary = st.sampled_from(
+        [name for name, function in FUNCTIONS.items() if function.inputs == 1 and not function.number]
+    )
     binary = st.sampled_from(["+", "-", "*", "/", "power", "left"])
     mean = st.tuples(st.sampled_from(["mean", "raw_mean", "previous_mean"]), inner, st.sampled_from([0.5, 0.9]))
     return st.one_of(
@@ -83,6 +80,7 @@ def _larger(inner):
         st.tuples(binary, inner, inner).map(list),
         st.tuples(st.just("clip"), inner, st.sampled_from([1e-3, 1.0])).map(list),
         mean.map(list),
+        inner.map(lambda x: ["/", ["mean", x, 0.9], ["sqrt", ["mean", ["square", x], 0.5]]]),  # has a kernel of its own
     )
 
 

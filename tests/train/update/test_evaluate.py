@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import pytest
 import torch
 from hypothesis import assume, given, settings
+
 from polymath.spec import BadInput
 from polymath.train.update import Operands, evaluate, new_state, parse
 

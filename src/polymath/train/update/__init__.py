@@ -16,12 +16,26 @@ The interface that a bulk evaluator builds on:
 * `evaluate(expression, Operands(gradient, weight, step=1.., progress=0..1, generator), state) -> Tensor`: elementwise
   over any shape, so stacked trainings [K, ...] are one call; `state` changes in place. The learning rate is yours:
   `weight -= learning_rate_K1 * update`. `expression.weighted`, `.scheduled`, `.random` say what it reads. Call it
-  under `torch.no_grad()`; do not write to what it returns.
+  under `torch.no_grad()`; do not write to what it returns. Give `Operands.scratch` a list that you keep, one for each
+  shape: large tensors are then several times faster.
+* `KNOWN[name]`: the rules that people made (`adamw`, `lion`, `powersign_linear`, ...).
 * `progress` may be a tensor that broadcasts over the gradient, where trainings of different length are stacked.
 """
 
 from .evaluate import Operands, evaluate, new_state
 from .expression import Expression, parse
+from .known import KNOWN
 from .vocabulary import DELTA, FUNCTIONS, OPERANDS, SHORT
 
-__all__ = ["DELTA", "FUNCTIONS", "OPERANDS", "SHORT", "Expression", "Operands", "evaluate", "new_state", "parse"]
+__all__ = [
+    "DELTA",
+    "FUNCTIONS",
+    "KNOWN",
+    "OPERANDS",
+    "SHORT",
+    "Expression",
+    "Operands",
+    "evaluate",
+    "new_state",
+    "parse",
+]

@@ -9,14 +9,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from .expression import Expression, Graph, Node, constants, needed_nodes, running_means
-from .vocabulary import DELTA, FUNCTIONS, MEANS, SCHEDULES
+from .expression import Expression, Graph, Node
+from .program import Adam, Program, compiled
+from .vocabulary import DELTA, FUNCTIONS, MEANS
 
 
 @dataclass
@@ -26,7 +26,7 @@ class Operands:
     gradient: Tensor
     weight: Tensor | None = None
     """Of the gradient's shape; needed if `expression.weighted`."""
-    step: int = 1
+    step: int | Tensor = 1
     """1 at the first step: corrects the bias of running means, and lets noise die down."""
     progress: float | Tensor | None = None
     """Share of the training done, 0 to 1; needed if `expression.scheduled`. A tensor is broadcast over the gradient."""
@@ -49,7 +49,7 @@ Value = float | Scaled
 
 def new_state(expression: Expression, like: Tensor) -> list[Tensor]:
     """The running means of a rule before the first step: zeros, one tensor for each of `expression.means`."""
-    return [torch.zeros_like(like, requires_grad=False) for _ in expression.means]
+    return [torch.zeros(like.shape, dtype=like.dtype, device=like.device) for _ in expression.means]
 
 
 def evaluate(expression: Expression, operands: Operands, state: Sequence[Tensor] = ()) -> Tensor:
@@ -62,113 +62,30 @@ def evaluate(expression: Expression, operands: Operands, state: Sequence[Tensor]
     return tensor if scale == 1 else tensor * scale
 
 
-def evaluate_scaled(graph: Graph, operands: Operands, state: Sequence[Tensor]) -> Scaled:
-    """The update as a tensor and the number that it still has to be multiplied by."""
-    program = _compiled(graph)
+def evaluate_scaled(graph: Graph, operands: Operands, state: Sequence[Tensor], *, fused: bool = True) -> Scaled:
+    """The update as a tensor and the number that it still has to be multiplied by.
+
+    `fused` leaves Adam steps to PyTorch's kernel; without it, a compiler can fuse all of the rule.
+    """
+    kernel = fused and operands.gradient.device.type in ("cpu", "cuda")
+    program = compiled(graph, kernel and all(tensor.is_contiguous() for tensor in (operands.gradient, *state)))
     if len(state) != len(program.means):
         raise ValueError(f"the rule keeps {len(program.means)} running means, but the state holds {len(state)}")
     run = _Run(graph, program, operands, state)
     return run.all()
 
 
-@dataclass(frozen=True)
-class _Program:
-    """What is known of a graph before it runs."""
-
-    values: tuple[float | None, ...]
-    """Constants."""
-    needed: tuple[bool, ...]
-    """Nodes that are computed: not constants, nor what only constants use."""
-    dying: tuple[tuple[int, ...], ...]
-    """For each node, the nodes whose tensors nothing after it reads: it may write over them."""
-    means: tuple[tuple[int, float], ...]
-    slots: dict[tuple[int, float], int]
-    """Their places in the state."""
-    positive: tuple[bool, ...]
-    """For each node, whether it is never negative."""
-    copied: tuple[bool, ...]
-    """For each mean, whether its previous value is still read when it is brought up to date."""
-
-
-@lru_cache(maxsize=4096)
-def _compiled(graph: Graph) -> _Program:
-    values = constants(graph)
-    needed = needed_nodes(graph)
-    means = running_means(graph)
-    readers: dict[tuple[int, float], set[str]] = {slot: set() for slot in means}
-    positive = _positive(graph)
-    owners = _owners(graph, values, positive)
-    last: dict[int, int] = {}
-    for place, node in enumerate(graph):
-        if needed[place] and values[place] is None:
-            for source in node.inputs:
-                last[owners[source]] = place
-        if needed[place] and node.function in MEANS:
-            readers[node.inputs[0], node.number or 0.0].add(node.function)
-    root = graph[owners[-1]]
-    copied = tuple(
-        "previous_mean" in readers[slot]
-        and (len(readers[slot]) > 1 or (root.function == "previous_mean" and (root.inputs[0], root.number) == slot))
-        for slot in means
-    )
-    late = {slot for slot in means if readers[slot] == {"previous_mean"}}  # brought up to date at the end
-    kept = {owners[source] for source, memory in late} | {owners[-1]}
-    kept |= {place for place, node in enumerate(graph) if node.function in ("g", "w", *MEANS)}
-    dying: list[list[int]] = [[] for _ in graph]
-    for owner, place in last.items():
-        if owner not in kept and values[owner] is None:
-            dying[place].append(owner)
-    return _Program(
-        values=values,
-        needed=needed,
-        dying=tuple(tuple(places) for places in dying),
-        means=means,
-        slots={slot: number for number, slot in enumerate(means)},
-        positive=tuple(positive),
-        copied=copied,
-    )
-
-
-def _owners(graph: Graph, values: Sequence[float | None], positive: Sequence[bool]) -> list[int]:
-    """For each node, the node whose tensor it holds: multiplying by a number changes the scale only."""
-    owners: list[int] = []
-    numbers: list[bool] = []
-    for place, node in enumerate(graph):
-        functions_of_numbers = bool(node.inputs) and node.function not in ("drop", *MEANS)
-        inner = [numbers[source] for source in node.inputs]
-        number = values[place] is not None or node.function in SCHEDULES or (functions_of_numbers and all(inner))
-        owner = place
-        shares = node.function == "negate" or (node.function == "abs" and positive[node.inputs[0]])
-        if shares or (node.function == "/" and inner[1]):
-            owner = owners[node.inputs[0]]
-        elif node.function == "*" and any(inner):
-            owner = owners[node.inputs[1 if inner[0] else 0]]
-        owners.append(owner)
-        numbers.append(number)
-    return owners
-
-
-def _positive(graph: Graph) -> list[bool]:
-    found: list[bool] = []
-    for node in graph:
-        inner = [found[place] for place in node.inputs]
-        always = node.function in ("abs", "square", "sqrt", "exp", "power", "linear_decay", "cosine_decay")
-        passes = node.function in ("+", "*", "/", "drop", "clip", "cube", "sign", "tanh", *MEANS) and all(inner)
-        found.append(always or passes or (node.function == "constant" and (node.number or 0.0) >= 0))
-    return found
-
-
 class _Run:
     """One evaluation."""
 
-    def __init__(self, graph: Graph, program: _Program, operands: Operands, state: Sequence[Tensor]) -> None:
+    def __init__(self, graph: Graph, program: Program, operands: Operands, state: Sequence[Tensor]) -> None:
         self._graph, self._program, self._operands, self._state = graph, program, operands, state
         self._values: list[Value | None] = list(program.values)
         self._shape = operands.gradient.shape
         self._advanced: set[int] = set()
         self._before: dict[int, Tensor] = {}
-        self._scratch = operands.scratch if operands.scratch is not None else []
-        self._free = list(self._scratch)
+        self._scratch = operands.scratch
+        self._free = list(operands.scratch or ())
 
     def all(self) -> Scaled:
         program, values = self._program, self._values
@@ -183,7 +100,9 @@ class _Run:
     def _one(self, place: int, node: Node) -> Value:
         name = node.function
         if name in MEANS:
-            return self._mean(node)
+            mean = self._mean(node)
+            self._release(place)
+            return mean
         if not node.inputs:
             return self._operand(node)
         inputs = [self._value(source) for source in node.inputs]
@@ -196,14 +115,14 @@ class _Run:
             if name == "/" and isinstance(y, float) and known is None:
                 y += DELTA
             return _BINARY[name](self, x, y)
-        x = inputs[0]
+        only = inputs[0]
         if name == "drop":
-            return self._drop(x, node.number or 0.0)
-        if not isinstance(x, Scaled):
-            function = FUNCTIONS[name].constant
-            assert function is not None
-            return float(function(x) if node.number is None else function(x, node.number))
-        return self._unary(node, x)
+            return self._drop(only, node.number or 0.0)
+        if isinstance(only, Scaled):
+            return self._unary(node, only)
+        function = FUNCTIONS[name].constant
+        assert function is not None
+        return float(function(only) if node.number is None else function(only, node.number))
 
     def _value(self, place: int) -> Value:
         value = self._values[place]
@@ -221,7 +140,7 @@ class _Run:
         if name == "noise":
             return Scaled(self._normal(), node.number) if node.number else 0.0
         if name == "annealed_noise":
-            return Scaled(self._normal(), float(1 + operands.step) ** -0.275)
+            return self._times(self._normal(), (1 + operands.step) ** -0.275)
         progress = operands.progress
         if progress is None:
             raise ValueError("the rule follows a schedule, but the progress of the training was not given")
@@ -239,12 +158,20 @@ class _Run:
             self._advance(slot)
             return Scaled(self._before[slot], 1.0)
         self._advance(slot)
-        correction = 1 - memory**self._operands.step if node.function == "mean" else 1.0
-        return Scaled(self._state[slot], 1 / correction)
+        if node.function == "raw_mean":
+            return Scaled(self._state[slot], 1.0)
+        return self._times(self._state[slot], 1 / (1 - memory**self._operands.step))
+
+    @staticmethod
+    def _times(tensor: Tensor, number: float | Tensor) -> Scaled:
+        return Scaled(tensor * number, 1.0) if isinstance(number, Tensor) else Scaled(tensor, number)
 
     def _advance(self, slot: int) -> None:
         """Bring a running mean up to date, once."""
         if slot in self._advanced:
+            return
+        if slot in self._program.adams:
+            self._adam(self._program.adams[slot])
             return
         self._advanced.add(slot)
         source, memory = self._program.means[slot]
@@ -258,9 +185,39 @@ class _Run:
         else:
             kept.mul_(memory).add_(value.tensor, alpha=(1 - memory) * value.scale)
 
+    def _adam(self, adam: Adam) -> None:
+        """Both means of an Adam step and the step itself in one pass, by PyTorch's own kernel."""
+        for slot in (adam.first, adam.second):
+            self._advanced.add(slot)
+            if self._program.copied[slot]:
+                self._before[slot] = self._state[slot].clone()
+        value = self._value(self._program.means[adam.first][0])
+        assert isinstance(value, Scaled)
+        gradient, step = self._plain(value, None), self._operands.step
+        assert isinstance(step, int)
+        into = self._new(avoid=gradient).zero_()
+        torch._fused_adam_(
+            [into],
+            [gradient],
+            [self._state[adam.first]],
+            [self._state[adam.second]],
+            [],
+            [torch.tensor(float(step), device=into.device)],
+            lr=-1.0,
+            beta1=self._program.means[adam.first][1],
+            beta2=self._program.means[adam.second][1],
+            weight_decay=0.0,
+            eps=DELTA,
+            amsgrad=False,
+            maximize=False,
+        )
+        self._values[adam.quotient] = Scaled(into, 1.0)
+
     # Memory -----------------------------------------------------------------------------------------------------
     def _release(self, place: int) -> None:
         """Give back the tensors that nothing after this node reads; the node itself may still write over them."""
+        if self._scratch is None:
+            return
         for source in self._program.dying[place]:
             value = self._values[source]
             if isinstance(value, Scaled) and value.tensor.shape == self._shape:
@@ -272,11 +229,14 @@ class _Run:
             if self._free[place] is not avoid:
                 return self._free.pop(place)
         made = torch.empty_like(self._operands.gradient, requires_grad=False)
-        self._scratch.append(made)
+        if self._scratch is not None:
+            self._scratch.append(made)
         return made
 
     def _out(self, *values: Value, avoid: Tensor | None = None) -> Tensor | None:
-        """Memory for a result of these; None where it is smaller, as what follows from a tensor of progress."""
+        """Memory for a result of these; None to take fresh memory, of another shape if it follows from progress."""
+        if self._scratch is None:
+            return None
         full = any(isinstance(value, Scaled) and value.tensor.shape == self._shape for value in values)
         return self._new(avoid) if full else None
 
@@ -375,10 +335,9 @@ class _Run:
             if bounded:
                 size.clamp_(min=least / abs(x.scale))
             return self._scaled(size.pow_(y), _power(abs(x.scale), y))
-        exponent = self._plain(y, x.tensor)
-        base = self._plain(x, exponent)
-        size = torch.abs(base, out=self._out(x, avoid=exponent)).clamp_(min=least)
-        return Scaled(torch.pow(size, exponent), 1.0)
+        power = self._plain(y, x.tensor)
+        size = torch.abs(self._plain(x, power), out=self._out(x, avoid=power)).clamp_(min=least)
+        return Scaled(torch.pow(size, power), 1.0)
 
 
 def _quotient(x: float, y: float) -> float:
