@@ -287,7 +287,8 @@ class Study:
     def _few(self) -> bool:
         """Fewer rows judge than could tell one combination from another."""
         assert self._rows is not None
-        widths = [f.head_width for f in self.dataset.problem.outputs if f.averaged == "categories"]
+        outputs = [f for f in self.dataset.problem.outputs if f.averaged == "categories" and f.answer.kind == "vector"]
+        widths = [f.head_width for f in outputs]
         return bool(widths) and len(self._rows) < FEW_JUDGED * max(widths)
 
     def _combined(self, weights: Mapping[int, float]) -> dict[str, np.ndarray]:

@@ -25,6 +25,10 @@ from .rows import problem_space
 
 EXAMPLES = {"vector": (3e5, 12.0, 80.0), "tokens": (2e5, 5.0, 40.0), "map": (2e6, 20.0, 80.0)}
 """Form -> examples that a full training sees, its fewest and most epochs: longer ones overfitted where we looked."""
+SENTENCE_EXAMPLES = (1.5e6, 10.0, 100.0)
+"""The same where texts are written."""
+PIXEL_EXAMPLES = (6e4, 30.0, 400.0)
+"""The same where every pixel is answered, so that every picture is thousands of examples."""
 EXPLORE_RUNG = 0.04
 """Share of a lane's budget that one experiment may take before a committing plan has chosen."""
 PATCHES_RATE = 10.0
@@ -261,6 +265,10 @@ class ProblemSpace:
         rows = facts.training_rows
         kinds = {facts.ports[port].kind for port in path.ports}
         limits = [limit for kind, limit in EXAMPLES.items() if kind in kinds] or [EXAMPLES["vector"]]
+        if any(output.answer.kind == "map" for output in self.settings.problem.outputs):
+            limits = [PIXEL_EXAMPLES]
+        if any(output.generated for output in self.settings.problem.outputs):
+            limits = [SENTENCE_EXAMPLES]
         epochs = max(min(max(most / max(rows, 1), low), high) for most, low, high in limits)
         return 3e-9 * epochs * rows * self.macs(path) * len(self.settings.folds)
 
