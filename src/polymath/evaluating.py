@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from .predicting import Predictor
 from .problem import Feature, Problem
+from .problem.raters import gathered
 from .problem.sources import Rows, read
 from .spec import BadInput, Json, plain
 
@@ -23,6 +24,7 @@ def rows_of(data: Any, problem: Problem, *, memory_bytes: int | None = None) -> 
     """Rows of the same kinds of data as `learn` takes, or of one image or text file. Raises BadInput."""
     single = _single(data, problem)
     rows = read(single if single is not None else data, memory_bytes=memory_bytes)
+    rows = replace(rows, table=gathered(rows.table, problem.raters)) if problem.raters else rows
     missing = [name for name in problem.columns if name not in rows.table.column_names]
     if len(missing) == 1 and len(problem.columns) == 1 and len(rows.file_columns) == 1:
         given = next(iter(rows.file_columns))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -23,7 +24,11 @@ if TYPE_CHECKING:
 
 CHUNK_ROWS = 4096
 """Rows that are encoded and predicted at a time: bounds the memory of a prediction over a large file."""
+CHUNK_PICTURES = 64
+"""... and pictures at their own size, which may be large."""
 BATCH = 256
+BATCH_PIXELS = 400_000
+"""Pixels of the pictures of a batch where every pixel is answered."""
 KIND = "task"
 HEAD = "task/"
 
@@ -155,11 +160,24 @@ class Predictor:
         module = build(self.path, self.problem.all_ports, fetch=fetch).eval()
         return module.to(self.device)
 
+    @property
+    def of_pixels(self) -> bool:
+        """Whether an output is answered at every pixel: pictures are then looked at one by one, at their own size."""
+        return any(output.answer.kind == "map" for output in self.problem.outputs)
+
     def predict(self, table: pa.Table) -> Iterator[list[dict[str, Json]]]:
         """Chunks of answers, per row a dictionary output -> {value, ...}; {"error": why} where it cannot be used."""
-        for begin in range(0, max(len(table), 1), CHUNK_ROWS):
-            chunk = table.slice(begin, CHUNK_ROWS)
-            if len(chunk):
+        size = CHUNK_PICTURES if self.of_pixels else CHUNK_ROWS
+        for begin in range(0, max(len(table), 1), size):
+            chunk = table.slice(begin, size)
+            if len(chunk) and self.of_pixels:
+                from .model.decode.tiles import answer_pixels
+
+                self.problem.check(chunk, targets=False)
+                how = self.record.calibration
+                rows, found, bad = answer_pixels(self.module, self.problem, chunk, calibration=how, device=self.device)
+                yield by_row(found, rows, bad, count=len(chunk))
+            elif len(chunk):
                 rows, inputs, bad = self.encode(chunk)
                 found = said(self.module, self.problem, inputs, calibration=self.record.calibration, device=self.device)
                 yield by_row(found, rows, bad, count=len(chunk))
@@ -252,16 +270,23 @@ def forward(
 
     count = len(next(iter(inputs.values()))) if inputs else 0
     parts: dict[str, list[np.ndarray]] = {name: [] for name in module.outputs}
+    size = batch_size(module)
     with torch.inference_mode():
-        for begin in range(0, count, BATCH):
+        for begin in range(0, count, size):
             batch = {
-                port: torch.from_numpy(np.ascontiguousarray(array[begin : begin + BATCH])).to(device)
+                port: torch.from_numpy(np.ascontiguousarray(array[begin : begin + size])).to(device)
                 for port, array in inputs.items()
                 if port in module.ports
             }
             for name, value in module(batch).items():
                 if truth is not None and name in truth:
                     feature, targets = truth[name]
-                    value = feature.kept(value.float(), torch.from_numpy(targets[begin : begin + BATCH]).to(device))
+                    value = feature.kept(value.float(), torch.from_numpy(targets[begin : begin + size]).to(device))
                 parts[name].append(value.float().cpu().numpy())
     return {name: np.concatenate(part) if part else np.zeros((0, 1), np.float32) for name, part in parts.items()}
+
+
+def batch_size(module: PathModule) -> int:
+    """Rows that are predicted at a time: fewer where pictures are large."""
+    pixels = max((math.prod(form.size) for form in module.ports.values() if form.kind == "map"), default=1)
+    return max(1, min(BATCH, BATCH_PIXELS // pixels)) if pixels > 96 * 96 else BATCH

@@ -8,7 +8,7 @@ import textwrap
 import pytest
 
 from polymath.problem import FEATURES, Image, Labels, Number, Problem, Text
-from polymath.problem.features import Category, Date, parse_feature, vocabulary
+from polymath.problem.features import Category, Date, Graded, Reply, parse_feature, vocabulary
 from polymath.testing import check_feature
 
 SETTINGS = [
@@ -20,6 +20,8 @@ SETTINGS = [
     Labels(name="l", separator=";"),
     Category(name="\x00\u202eodd; name|,"),
     Date(name="d", format="%Y"),
+    Graded(name="g", raters=("anna", "ben")),
+    Reply(name="r", width=5, most_responses=3),
 ]
 
 

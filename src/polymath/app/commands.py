@@ -27,6 +27,7 @@ def learn(
     target: tuple[str, ...],
     name: str | None,
     types: tuple[str, ...],
+    raters: tuple[str, ...],
     split: str | None,
     test_fraction: float,
     budget: str | None,
@@ -46,6 +47,7 @@ def learn(
             name=task_name(name),
             targets=target,
             types=_pairs(types),
+            raters=_raters(raters),
             split=_split(split, test_fraction),
             budget_seconds=None if budget is None else seconds(budget),
             memory_bytes=None if memory is None else num_bytes(memory),
@@ -82,7 +84,12 @@ def own(layers: list[str] | None) -> tuple[str, ...]:
 def predict(task: str, data: str, *, out: Path | None, store: Path, as_json: bool) -> None:
     """Answer for every row."""
     with opened(store) as knowledge:
-        predicted = knowledge.task(task).predict(data)
+        learned = knowledge.task(task)
+        if out is not None and learned.predictor.of_pixels and out.suffix.lower() not in output.ENDINGS:
+            predicted = _pictures(learned, data, out)
+            out = None
+        else:
+            predicted = learned.predict(data)
     if out is not None:
         output.write_predictions(predicted, out)
         terminal.say(f"{len(predicted)} predictions written to {out}")
@@ -93,6 +100,20 @@ def predict(task: str, data: str, *, out: Path | None, store: Path, as_json: boo
     failed = sum(1 for answer in predicted if "error" in answer)
     if failed:
         terminal.say(f"{failed} of {len(predicted)} rows could not be used; their answer says why.")
+
+
+def _pictures(task: Any, data: str, folder: Path) -> list[dict[str, Any]]:
+    """Answers at every pixel, each written as a file below a folder, whose path is then the answer."""
+    from ..evaluating import rows_of
+    from ..problem.features import Image
+    from . import pictures
+
+    rows = rows_of(data, task.predictor.problem)
+    first = next(one.name for one in task.predictor.problem.inputs if isinstance(one, Image))
+    column = rows.table[first]
+    paths = [one if isinstance(one, str) else None for one in column.to_pylist()]
+    predicted = [row for chunk in task.predictor.predict(rows.table) for row in chunk]
+    return pictures.write(predicted, pictures.names_of(paths), folder)
 
 
 def answers(task: str, data: Path, *, store: Path) -> list[dict[str, Any]]:
@@ -170,9 +191,11 @@ def verify(level: str, *, store: Path, as_json: bool) -> int:
     return int(found.exit_status)
 
 
-def rebuild(*, store: Path, as_json: bool) -> None:
-    """Make the catalogue anew."""
+def rebuild(catalogue: str | None, *, store: Path, as_json: bool) -> None:
+    """Make the catalogue anew, in another place if one is named."""
     with opened(store) as knowledge:
+        if catalogue is not None:
+            knowledge.store.move_catalogue(None if catalogue == "folder" else catalogue)
         found = rebuild_(knowledge.store)
     if as_json:
         terminal.print_json(plain(output.as_dict(found)))
@@ -218,6 +241,19 @@ def _pairs(texts: tuple[str, ...]) -> dict[str, str]:
         if not equals or not column or not word:
             raise BadInput("is not COLUMN=TYPE", value=text, remedy="Give for example --type age=number.")
         result[column] = word
+    return result
+
+
+def _raters(texts: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
+    """['grade=anna,ben'] -> {'grade': ('anna', 'ben')}."""
+    result = {}
+    for text in texts:
+        target, _, columns = text.partition("=")
+        result[target.strip()] = tuple(name.strip() for name in columns.split(",") if name.strip())
+        if not target.strip() or len(result[target.strip()]) < 2:
+            raise BadInput(
+                "is not TARGET=COLUMN,COLUMN,...", value=text, remedy="Give for example --raters grade=anna,ben,chris."
+            )
     return result
 
 

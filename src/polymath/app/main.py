@@ -94,6 +94,9 @@ def learn(
         float | None, typer.Option("--work", help="Work units instead of time: the same result on any machine.")
     ] = None,
     type_: Annotated[list[str] | None, typer.Option("--type", help="COLUMN=TYPE overrides an inferred type.")] = None,
+    raters: Annotated[
+        list[str] | None, typer.Option("--raters", help="TARGET=COLUMN,COLUMN,...: who graded it; may be repeated.")
+    ] = None,
     ignore: Annotated[list[str] | None, typer.Option("--ignore", help="Column to leave out; may be repeated.")] = None,
     metric: Annotated[
         str | None, typer.Option("--metric", help="What to make best, for example auc, rmse, f1_macro.")
@@ -132,6 +135,7 @@ def learn(
         budget=budget,
         work=work,
         types=tuple(type_ or ()),
+        raters=tuple(raters or ()),
         ignore=tuple(ignore or ()),
         metric=metric,
         test=test,
@@ -447,11 +451,21 @@ def backup(
 
 
 @_command
-def rebuild(store: Store = KNOWLEDGE, json: Json = False) -> None:
+def rebuild(
+    catalogue: Annotated[
+        str | None,
+        typer.Option(
+            "--catalogue",
+            help="Where it is from now on: postgresql://user@host/database, or folder; the store remembers it.",
+        ),
+    ] = None,
+    store: Store = KNOWLEDGE,
+    json: Json = False,
+) -> None:
     """Make the store's catalogue anew from its objects."""
     from . import commands
 
-    commands.rebuild(store=store, as_json=json)
+    commands.rebuild(catalogue, store=store, as_json=json)
 
 
 @app.command()

@@ -60,7 +60,7 @@ def _known(material: Material, evidence: Evidence, feature: Feature) -> Judged:
     target = evidence.targets[feature.name]
     known = np.flatnonzero(feature.known(target))
     raw = evidence.raw[feature.name][known].astype(np.float64)
-    return Judged(material, feature, evidence.split, evidence.rows[known], raw, target[known])
+    return Judged(material, feature, evidence.split, evidence.rows[known], raw, feature.single(target[known]))
 
 
 def _kind(feature: Feature) -> Callable[[Judged], list[Html]]:

@@ -21,10 +21,11 @@ from pydantic import Field, ValidationError
 from ..engine import Engine, FirstInLine, InLine, Processes, pick_device
 from ..model.layers import bring
 from ..predicting import HEAD, TaskRecord, load_record
-from ..problem import Dataset, Ignored, Problem, Split, near_duplicates
+from ..problem import Dataset, Feature, Graded, Ignored, Problem, Split, near_duplicates
 from ..problem import splits as rowsplits
 from ..problem.inference import Inference, infer
 from ..problem.pictures import answers_pixels, matched, settled
+from ..problem.raters import with_raters
 from ..problem.sources import Rows, read
 from ..search import Clock, Experiment, Ledger, Setting, run
 from ..search.cutters import cutters

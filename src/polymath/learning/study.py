@@ -434,6 +434,12 @@ class Study:
         if whole is None or not judging:
             return {}
         rows = rows[np.unique(np.linspace(0, len(rows) - 1, min(len(rows), SAID_ROWS)).astype(np.int64))]
+        if any(one.answer.kind == "map" for one in judging):
+            from ..model.decode.tiles import answer_pixels
+
+            whole = whole.take(rows)
+            kept, told, _ = answer_pixels(module, problem, whole, calibration=calibration)
+            return {one.name: one.said_scores(told[one.name], whole[one.name].take(kept)) for one in judging}
         inputs = {port: self.dataset.inputs[port][rows] for port in problem.ports}
         answers = said(module, problem, inputs, calibration=calibration)
         table = whole.select([one.name for one in judging]).take(rows)

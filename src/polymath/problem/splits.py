@@ -15,7 +15,8 @@ import pyarrow.compute as pc
 from ..spec import BadInput
 from . import likeness
 from .features import Feature
-from .features.common import numbers
+from .features._pixels import PixelTarget
+from .features.common import flat, numbers
 from .problem import Split
 from .sources.folders import SPLITS
 from .sources.rows import Rows
@@ -63,7 +64,10 @@ def assign(
     del content  # here, because many rows need the room for their strata
     if split.kind == "group":
         assert column is not None
-        alike = likeness.joined([alike, likeness.codes_of(column)])
+        named = likeness.codes_of(column)
+        alike = likeness.joined([alike, named])
+        if np.bincount(alike).max() > max(biggest_group(split) * len(rows), np.bincount(named).max()):
+            alike = named  # what many groups have in common, "thank you", would make them one
     strata = np.zeros(len(rows), dtype=np.int64)
     if split.kind in ("auto", "stratified", "given"):
         strata = strata_of(rows.table, outputs)
@@ -194,8 +198,13 @@ def strata_of(table: pa.Table, outputs: Sequence[Feature]) -> np.ndarray:
     """Stratum of each row by its first output: the class, the first label, or the tenth of the number; -1 = missing."""
     if not outputs:
         return np.zeros(table.num_rows, dtype=np.int64)
+    if isinstance(outputs[0], PixelTarget):  # every picture holds most classes
+        return np.zeros(table.num_rows, dtype=np.int64)
     column = table[outputs[0].name]
     kind = column.type
+    if pa.types.is_struct(kind):  # raters' labels: the first that there is
+        labels = [pc.cast(one, pa.string()) for one in flat(column).flatten()]
+        column = pa.chunked_array([pc.coalesce(*labels)])
     if pa.types.is_list(kind) or pa.types.is_large_list(kind):
         column = pc.list_element(pc.if_else(pc.equal(pc.list_value_length(column), 0), None, column), 0)
     if outputs[0].type != "number":

@@ -294,7 +294,7 @@ def _gradient(rung: _Rung, place: int, fold: int) -> None:
     seed = job.seed * 1009 + fold
     targets = {output: dataset.targets[output] for output in rung.outputs}
     source = Source(inputs, targets, weights=dataset.weights, device=device)
-    order = Order(training_rows, batch=rung.batch, seed=seed)
+    order = Order(training_rows, batch=rung.batch, seed=seed, lengths=_lengths(rung, path, training_rows))
     shown = source.batch(sample(training_rows, size=prepared(ports), seed=seed))
     training = _training(rung, seen, place, seed=seed, shown=shown.inputs, device=device)
 
@@ -353,6 +353,21 @@ def prepared(ports: Mapping[str, Form]) -> int:
     """Training rows shown to fresh layers: fewer where pictures are large."""
     largest = max((math.prod((form.width, *form.size)) for form in ports.values() if form.kind == "map"), default=1)
     return min(PREPARE_ROWS, max(PREPARE_VALUES // largest, 16))
+
+
+def _lengths(rung: _Rung, path: Path, rows: np.ndarray) -> np.ndarray | None:
+    """How long the texts of each row are, where texts are written; None where length decides little about the cost."""
+    written = [one for one in rung.outputs.values() if one.generated]
+    if not written:
+        return None
+    problem, lengths = rung.dataset.problem, np.zeros(len(rows), dtype=np.int64)
+    answers = {problem.answer_port(one) for one in written}
+    for port in path.ports:
+        form = problem.all_ports.get(port)
+        if form is not None and form.vocabulary:
+            found = np.count_nonzero(np.asarray(rung.dataset.inputs[port])[rows], axis=1)
+            lengths += found * (form.size[0] + 1 if port in answers else 1)  # by the answer first, then by the others
+    return lengths
 
 
 def _training(

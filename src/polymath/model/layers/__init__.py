@@ -14,7 +14,9 @@ from inspect import isabstract
 from typing import Any
 
 from ...spec import BadInput
+from .as_tokens import AsTokens
 from .base import KeepsForm, Layer
+from .cell import CellLayer
 from .columns import Columns
 from .concat import Concat
 from .constant import Constant
@@ -25,6 +27,7 @@ from .embedding import Embedding
 from .ensemble import Ensemble
 from .experts import Experts
 from .flatten import Flatten
+from .hashed_ngrams import HashedNgrams
 from .join import Join
 from .linear import Linear
 from .local_pool import LocalPool
@@ -33,26 +36,37 @@ from .members import Members
 from .mobile import Mobile
 from .ngrams import Ngrams
 from .one_hot import OneHot
+from .pair import Pair
 from .part import Part
 from .patches import Patches
+from .per_pixel import PerPixel
 from .periodic import Periodic
 from .piecewise import Piecewise
 from .pixels import Pixels
 from .pool_map import PoolMap
 from .pool_tokens import PoolTokens
+from .raters import Raters
+from .recoded import Recoded
 from .recurrent import Recurrent
+from .recurrent_decoder import RecurrentDecoder
+from .recut import Recut
 from .residual_mlp import ResidualMlp
 from .residual_stage import ResidualStage
 from .resized import Resized
+from .responses import Responses
 from .scale import Scale
 from .tokens_block import TokensBlock
 from .transformer import Transformer
+from .transformer_decoder import TransformerDecoder
 from .trees import Trees
 from .unit import Unit
+from .upsampled import Upsampled
 from .vector_block import VectorBlock
 from .whitening import Whitening
 
 LAYERS: tuple[type[Layer], ...] = (
+    AsTokens,
+    CellLayer,
     Columns,
     Concat,
     Constant,
@@ -63,6 +77,7 @@ LAYERS: tuple[type[Layer], ...] = (
     Ensemble,
     Experts,
     Flatten,
+    HashedNgrams,
     Join,
     Linear,
     LocalPool,
@@ -71,22 +86,31 @@ LAYERS: tuple[type[Layer], ...] = (
     Mobile,
     Ngrams,
     OneHot,
+    Pair,
     Part,
     Patches,
+    PerPixel,
     Periodic,
     Piecewise,
     Pixels,
     PoolMap,
     PoolTokens,
+    Raters,
+    Recoded,
     Recurrent,
+    RecurrentDecoder,
+    Recut,
     ResidualMlp,
     ResidualStage,
     Resized,
+    Responses,
     Scale,
     TokensBlock,
     Transformer,
+    TransformerDecoder,
     Trees,
     Unit,
+    Upsampled,
     VectorBlock,
     Whitening,
 )

@@ -11,17 +11,25 @@ from ...spec import printable
 from .base import BadValue, Encoded, Feature, Metric
 from .category import Category
 from .date import Date
+from .graded import Graded
 from .image import Image
 from .labels import Labels
 from .number import Number
+from .pixel_map import PixelMap
+from .pixel_numbers import PixelNumbers
+from .reply import Reply
 from .text import Text
 
 FEATURES: tuple[type[Feature], ...] = (
     Category,
     Date,
+    Graded,
     Image,
     Labels,
     Number,
+    PixelMap,
+    PixelNumbers,
+    Reply,
     Text,
 )
 
@@ -48,10 +56,14 @@ __all__ = [
     "Date",
     "Encoded",
     "Feature",
+    "Graded",
     "Image",
     "Labels",
     "Metric",
     "Number",
+    "PixelMap",
+    "PixelNumbers",
+    "Reply",
     "Text",
     "parse_feature",
     "vocabulary",

@@ -11,7 +11,7 @@ from ...problem.form import Form, Kind
 from ...problem.problem import ROW, Problem
 from ...train.recipe import Augmentation, GradientRecipe
 from ..choices import Choose, Recorder, first
-from . import images, pixels, replies, tables, texts
+from . import images, pixels, raters, replies, sentences, tables, texts
 from .parents import Parent, begun, careful, choose_parent
 from .pieces import around, between, bounded
 
@@ -23,6 +23,7 @@ SPECIAL: dict[str, Callable[..., tuple[Path, GradientRecipe]]] = {
     "pixel_map": pixels.pixel_space,
     "pixel_numbers": pixels.pixel_space,
     "reply": replies.space,
+    "text": sentences.space,
 }
 """Type of an output -> the space of problems that have it, called like `problem_space`: one line each."""
 MOST = {"map": 8.0, "tokens": 8.0, "vector": 32.0}
@@ -57,6 +58,7 @@ def problem_space(
         lambda choose, scale: _path(choose, ports, outputs, scale=scale, layers=layers, parent=parent),
         fits=lambda path: path.work(dict(ports)) <= most,
     )
+    path = raters.graded(choose, path, problem)
     how = recipe(choose, dict(ports), rows=rows, mirrored=mirrored)
     return path, careful(choose, how, path) if parent else how
 
