@@ -259,10 +259,14 @@ class Sketch:
     by: str = ""
     """Who proposed it, where a generator asks others; empty: the generator itself."""
     measure: Callable[[Any], Mapping[str, float]] | None = field(default=None, compare=False, repr=False)
+    identify: Callable[[Any], str] | None = field(default=None, compare=False, repr=False)
+    """Gives equal things equal names where their descriptions differ, by their behaviour for example."""
 
     @cached_property
     def identity(self) -> str:
         """Equal things have equal identities, by whatever choices they came about; what is no JSON goes by trace."""
+        if self.identify is not None and self.built is not None:
+            return self.identify(self.built)
         try:
             text = canonical(as_json(self.built, name="")) if self.built is not None else ""
         except SpaceMistake:
@@ -275,7 +279,13 @@ class Sketch:
         return {} if self.measure is None or self.built is None else self.measure(self.built)
 
 
-def draw(space: Space, answer: Answer, *, measure: Callable[[Any], Mapping[str, float]] | None = None) -> Sketch:
+def draw(
+    space: Space,
+    answer: Answer,
+    *,
+    measure: Callable[[Any], Mapping[str, float]] | None = None,
+    identify: Callable[[Any], str] | None = None,
+) -> Sketch:
     """Passes through `space` once. A space that raises gives a sketch with its traceback; raises SpaceMistake."""
     recorder = Recorder(answer)
     try:
@@ -284,7 +294,7 @@ def draw(space: Space, answer: Answer, *, measure: Callable[[Any], Mapping[str, 
         raise
     except Exception as error:  # the user's own builder: recorded as a failed experiment
         return Sketch(recorder.trace, error=JobFailed.of(error).traceback)
-    return Sketch(recorder.trace, built, measure=measure)
+    return Sketch(recorder.trace, built, measure=measure, identify=identify)
 
 
 # Answers made from traces ----------------------------------------------------------------------------------------

@@ -1,0 +1,246 @@
+"""The search for update rules: a funnel of ever dearer sweeps, each rule with its own learning rates.
+
+First rung: 3 exercises x 11 learning rates x 3 seeds. The best tenth goes on to all exercises with fresh seeds, the
+best of those to trainings of twice the length. The score is how often the steps of a tuned AdamW must be doubled to
+reach what the rule reaches, mean over exercises: 0 is as good as AdamW, 1 would be twice as fast.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Any
+
+from ..engine import Engine, InLine, Processes
+from ..search import Clock, Experiment, Ledger, Setting, run
+from ..search.cutters.halving import Halving
+from ..search.generators import Experience, generators
+from ..search.spaces.update_rules import KNOWN, known, update_rule
+from ..spec import BadInput, Json, canonical, loads, plain
+from ..store import Store
+from ..train.update import Expression, parse
+from . import found as records
+from .bulk import RATES, Curve, curve, doublings, train
+from .exercises import Exercise
+from .found import Invented, Inventions, Order
+from .plan import Part, PartPlan, ranked
+from .tasks import lengthened, search_exercises
+
+KIND = "yardstick"
+SPACE = "update rules"
+VERSION = 1
+"""Of exercises, rungs and score together: results of other versions are not compared."""
+BEST = 10
+"""One in so many goes on to the next rung."""
+LEADERS = 20
+"""Best rules that are recorded by name."""
+PREVIOUSLY_LOST = -2.0
+"""An exercise with this little ends a first rung: what needs four times AdamW's steps is not looked at further."""
+
+
+@dataclass(frozen=True)
+class Rung:
+    """How much is measured: how many of the exercises, their length, with which seeds."""
+
+    exercises: int
+    length: float
+    seeds: tuple[int, ...]
+    work: float
+
+
+RUNGS = (
+    Rung(3, 1.0, (0, 1, 2), 1.0),
+    Rung(6, 1.0, (10, 11, 12), 4.0),
+    Rung(6, 2.0, (20, 21, 22, 23, 24), 13.0),
+)
+
+
+# In the workers ---------------------------------------------------------------------------------------------------
+def answered(text: str) -> str:
+    """A worker's job, JSON to JSON: the curve of AdamW on an exercise, or one rung of one rule."""
+    import torch
+
+    torch.set_num_threads(1)
+    request = loads(text)
+    begin = time.monotonic()
+    if "yardstick" in request:
+        return canonical({"curve": list(curve(search_exercises()[request["yardstick"]]))})
+    rung = RUNGS[request["rung"]]
+    curves = [tuple(one) for one in request["curves"]]
+    outcome = measured(parse(request["part"]), rung, curves)
+    return canonical({**outcome, "work": rung.work, "seconds": round(time.monotonic() - begin, 6)})
+
+
+def measured(rule: Expression, rung: Rung, curves: Sequence[Curve]) -> dict[str, Any]:
+    """The outcome of a rung: the score, and by exercise its doublings and best learning rate."""
+    facts: dict[str, dict[str, float]] = {}
+    scores: list[float] = []
+    lost = False
+    for exercise, reference in zip(search_exercises()[: rung.exercises], curves, strict=False):
+        if lost:
+            scores.append(PREVIOUSLY_LOST)
+            continue
+        trained = train(lengthened(exercise, rung.length), rule, seeds=rung.seeds)
+        if trained.dead:
+            return {"ok": False, "reason": f"died: no learning rate of {len(RATES)} trains {exercise.name}"}
+        scores.append(doublings(trained.best, reference, at=rung.length))
+        facts[exercise.name] = {"doublings": round(scores[-1], 4), "learning_rate": trained.best_rate}
+        lost = scores[-1] <= PREVIOUSLY_LOST and rung is RUNGS[0]
+    return {"ok": True, "score": round(sum(scores) / len(scores), 6), "exercises": facts}
+
+
+# In the one process that searches -----------------------------------------------------------------------------------
+def identity(rule: Expression) -> str:
+    """Equal for rules of equal behaviour."""
+    return rule.digest
+
+
+def formula(rule: Expression) -> str:
+    """As people read it, simplified."""
+    return canonical(rule.model_dump(mode="json"))
+
+
+def part(curves: Sequence[Curve]) -> Part:
+    """The search for update rules, as the plan needs it."""
+
+    def describe(rule: Expression) -> Json:
+        return rule.model_dump(mode="json")
+
+    return Part(
+        space=update_rule,
+        describe=describe,
+        identify=identity,
+        label=formula,
+        first=tuple(known(name) for name in KNOWN),
+        works=tuple(rung.work for rung in RUNGS),
+        settings={"version": VERSION, "curves": [list(one) for one in curves]},
+    )
+
+
+def search_optimizer(store: Store | None, order: Order) -> Inventions:
+    """Searches for update rules; the same call after a kill goes on where it was. Raises BadInput."""
+    begin = time.monotonic()
+    if order.budget_seconds is None and order.experiments is None:
+        raise BadInput("a search needs a budget", remedy="Give a time, or a number of experiments.")
+    kinds = generators()
+    if order.generator not in kinds:
+        remedy = f"One of: {', '.join(sorted(kinds))}."
+        raise BadInput("is no generator known here", value=order.generator, remedy=remedy)
+    engine: Engine = InLine(answered) if order.lanes == 1 else Processes(answered, lanes=order.lanes)
+    search = _Search(store, order)
+    try:
+        order.watcher.say("measuring AdamW, tuned, as the yardstick")
+        curves = _curves(store, engine)
+        plan = PartPlan(part(curves), Halving(eta=BEST), most=order.experiments, told=search.told)
+        ledger = Ledger(store, order.name)
+        clock = (
+            Clock(lanes=order.lanes, work=math.inf)
+            if order.budget_seconds is None
+            else Clock(lanes=order.lanes, deadline=begin + order.budget_seconds)
+        )
+        search.clock = clock
+        run(
+            plan,
+            generator=kinds[order.generator](plan.draw, seed=order.seed, experience=Experience()),
+            engine=engine,
+            ledger=ledger,
+            clock=clock,
+            setting=Setting(dataset=f"{order.name} {order.generator}", space=SPACE, seed=order.seed),
+            stop=order.stop,
+        )
+    finally:
+        engine.close()
+        search.record()
+    return search.inventions(time.monotonic() - begin)
+
+
+def _curves(store: Store | None, engine: Engine) -> list[Curve]:
+    """AdamW's curves on the exercises: those that the store has, else measured and kept there."""
+    known_ = {} if store is None else {body["exercise"]: body for _, body in store.records(KIND)}
+    waiting: dict[int, Future[str]] = {}
+    found: dict[int, Curve] = {}
+    exercises = search_exercises()
+    for number, exercise in enumerate(exercises):
+        body = known_.get(exercise.name)
+        if body is not None and body["version"] == VERSION:
+            found[number] = tuple(body["curve"])
+        else:
+            waiting[number] = engine.submit(canonical({"yardstick": number}))
+    for number, future in waiting.items():
+        found[number] = tuple(loads(future.result())["curve"])
+        if store is not None:
+            body = {"exercise": exercises[number].name, "version": VERSION, "curve": list(found[number])}
+            store.add_record(KIND, body, id=exercises[number].name)
+    return [found[number] for number in range(len(exercises))]
+
+
+class _Search:
+    """What has been found so far."""
+
+    def __init__(self, store: Store | None, order: Order) -> None:
+        self._store, self._order = store, order
+        self._experiments: dict[int, Experiment] = {}
+        self._best: tuple[int, float] = (0, -math.inf)
+        self.clock: Clock | None = None
+
+    def told(self, experiment: Experiment) -> None:
+        """A rung has ended."""
+        self._experiments[experiment.number] = experiment
+        assert self.clock is not None
+        self._order.watcher.tried(experiment, formula=experiment.label, clock=self.clock)
+        place = (len(experiment.results), experiment.results[-1].score)
+        if not experiment.failed and place > self._best:
+            self._best = place
+            self.record(only=experiment)
+
+    def record(self, *, only: Experiment | None = None) -> None:
+        """Leaves the leaders in the store, by name."""
+        if self._store is None:
+            return
+        leaders = [_invented(only, self._order.name)] if only is not None else self._leaders()
+        records.record(self._store, leaders)
+
+    def _leaders(self) -> list[Invented]:
+        return [_invented(one, self._order.name) for one in ranked(list(self._experiments.values()))[:LEADERS]]
+
+    def inventions(self, seconds: float) -> Inventions:
+        experiments = list(self._experiments.values())
+        return Inventions(
+            kind="rule",
+            search=self._order.name,
+            experiments=len(experiments),
+            failed=sum(one.failed for one in experiments),
+            leaders=tuple(self._leaders()),
+            seconds=seconds,
+        )
+
+
+def _invented(experiment: Experiment, search: str) -> Invented:
+    rule: Expression = experiment.sketch.built
+    result = experiment.results[-1]
+    return Invented(
+        kind="rule",
+        name=f"{search}/{experiment.number}",
+        formula=formula(rule),
+        score=result.score,
+        expression=rule.model_dump(mode="json"),
+        identity=experiment.sketch.identity,
+        facts=_facts(result.outcome, len(experiment.results)),
+    )
+
+
+def _facts(outcome: Mapping[str, Any], rungs: int) -> dict[str, float]:
+    """Rungs behind it, and by exercise what stands in the outcome."""
+    by_name = {name: one for name, one in plain(outcome.get("exercises", {})).items()}
+    found = {"rungs": float(rungs)}
+    for name, one in by_name.items():
+        found |= {f"{name}: {what}": float(value) for what, value in one.items()}
+    return found
+
+
+def exercises_of(rung: Rung) -> tuple[Exercise, ...]:
+    """What a rung trains, at its length."""
+    return tuple(lengthened(one, rung.length) for one in search_exercises()[: rung.exercises])

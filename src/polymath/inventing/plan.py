@@ -1,0 +1,131 @@
+"""A search for parts as a plan of the one loop: what is drawn is described in JSON; workers measure it, rung by rung.
+
+The same for rules and cells: `Part` says what differs.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..search import Clock, Experiment, Result, Sketch, draw
+from ..search.choices import Answer, Space
+from ..search.cutters import Cutter, Standing
+from ..search.run import Order as Job
+from ..spec import Json, canonical, sha256
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """What a search for one kind of part has of its own."""
+
+    space: Space
+    describe: Callable[[Any], Json]
+    """What the space builds, as a worker reads it."""
+    identify: Callable[[Any], str]
+    """Equal for what behaves equally: such things are tried once."""
+    label: Callable[[Any], str]
+    """For people, in one line."""
+    first: tuple[Answer, ...] = ()
+    """What is always tried before the generator's turn: what people made."""
+    works: tuple[float, ...] = (1.0,)
+    """Work of each rung alone."""
+    settings: Mapping[str, Json] = field(default_factory=dict)
+    """What else decides a measurement: a worker is given it, and results under others are not taken over."""
+
+
+class PartPlan:
+    """Draws parts, asks workers to measure them, and has the cutter say which go on to the next, dearer rung."""
+
+    def __init__(
+        self,
+        part: Part,
+        cutter: Cutter,
+        *,
+        most: int | None,
+        told: Callable[[Experiment], None],
+    ) -> None:
+        self._part, self._cutter, self._most, self._told = part, cutter, most, told
+        self._ends = tuple(sum(part.works[: rung + 1]) for rung in range(len(part.works)))
+        self._standings: dict[int, Standing] = {}
+        self._asked = -1
+        """Finished rungs when the cutter was asked last: between two of them its answer cannot change."""
+        self._rungs = 0
+
+    def draw(self, answer: Answer) -> Sketch:
+        return draw(self._part.space, answer, identify=self._part.identify)
+
+    def fixed(self, number: int) -> Sketch | None:
+        return self.draw(self._part.first[number]) if number < len(self._part.first) else None
+
+    def begin(self, number: int, sketch: Sketch) -> str:
+        return self._part.label(sketch.built)
+
+    def order(self, experiment: Experiment, *, lane: int, clock: Clock) -> Job | None:
+        rung = len(experiment.results)
+        if rung >= len(self._part.works):
+            return None
+        request = {
+            "part": self._part.describe(experiment.sketch.built),
+            "rung": rung,
+            **self._part.settings,
+        }
+        text = canonical(request)
+        self._stand(experiment, running=True)
+        return Job(key=sha256(text.encode()), text=text, work=self._part.works[rung], request=request)
+
+    def goes_on(self, experiments: list[Experiment], *, clock: Clock) -> Experiment | None:
+        if self._asked == self._rungs:
+            return None
+        number = self._cutter.promote(list(self._standings.values()), work_left=math.inf)
+        if number is None:
+            self._asked = self._rungs
+            return None
+        return experiments[number]
+
+    def is_over(self, experiments: list[Experiment], *, clock: Clock) -> bool:
+        if not clock.by_work and clock.seconds_left <= 0:
+            return True
+        if self._most is None or len(experiments) < self._most:
+            return False
+        # The last experiments decide who goes on: as long as some are running, wait for them by beginning nothing new.
+        return self.goes_on(experiments, clock=clock) is None
+
+    def is_there(self, outcome: Mapping[str, Any]) -> bool:
+        return True
+
+    def result(self, outcome: Mapping[str, Any]) -> Result:
+        ok = bool(outcome["ok"])
+        score = float(outcome["score"]) if ok else -math.inf
+        return Result(ok, score, float(outcome.get("work", 0.0)), float(outcome["seconds"]), outcome)
+
+    def share(self, experiment: Experiment, result: Result) -> float:
+        rung = min(sum(1 for one in experiment.results), len(self._ends) - 1)
+        return self._ends[rung] / self._ends[-1]
+
+    def finished(self, experiment: Experiment) -> None:
+        self._rungs += 1
+        self._stand(experiment, running=False)
+        self._told(experiment)
+
+    def _stand(self, experiment: Experiment, *, running: bool) -> None:
+        """How an experiment stands, for the cutter; those that have no rung behind them do not count yet."""
+        rungs = len(experiment.results)
+        if rungs == 0:
+            return
+        self._standings[experiment.number] = Standing(
+            number=experiment.number,
+            works=self._ends[:rungs],
+            scores=tuple(result.score for result in experiment.results),
+            next_work=self._part.works[rungs] if rungs < len(self._part.works) and not experiment.failed else 0.0,
+            full_work=self._ends[-1],
+            running=running,
+        )
+
+
+def ranked(experiments: Sequence[Experiment]) -> list[Experiment]:
+    """Those that gave a score: who came furthest first, then by the score there."""
+    alive = [one for one in experiments if one.results and not one.failed]
+    return sorted(alive, key=lambda one: (-len(one.results), -one.results[-1].score, one.number))

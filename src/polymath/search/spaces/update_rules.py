@@ -1,0 +1,119 @@
+"""The space of update rules: blocks of two operands, a function of each, and a function of both.
+
+Bello, Zoph, Vasudevan, Le 2017 (arXiv 1709.07417, section 4): a block is b(u1(op1), u2(op2)); its operands are read
+from the training or are what earlier blocks gave; the last block is the update. Ours has three operands and two
+functions more: Lion's look-ahead and slow means, a running mean of anything and tanh: our language can say them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ...train.update import Expression
+from ..choices import Answer, Choose, Offer, first
+
+MOST_BLOCKS = 5
+OPERANDS: tuple[Any, ...] = (
+    "g",
+    "m",
+    "adam",
+    "rmsprop",
+    ["sign", "g"],
+    ["sign", "m"],
+    "g2",
+    "g3",
+    "v",
+    "y",
+    ["mean", "g", 0.99],
+    ["previous_mean", "g", 0.99],
+    ["+", ["*", 0.1, "g"], ["*", 0.9, ["previous_mean", "g", 0.99]]],
+    1,
+    2,
+    ["noise", 0.01],
+    *(["*", share, "w"] for share in (0.0001, 0.001, 0.01, 0.1)),
+    "linear_decay",
+    ["cosine_decay", 0.5],
+    ["restart_decay", 20],
+)
+"""What every block may read; the blocks before it come after these."""
+FUNCTIONS: tuple[Any, ...] = (
+    "identity",
+    "negate",
+    "sign",
+    "exp",
+    "log",
+    "sqrt",
+    "tanh",
+    *(["clip", bound] for bound in (1e-5, 1e-4, 1e-3, 1.0)),
+    *(["drop", share] for share in (0.1, 0.3, 0.5)),
+    ["mean", 0.9],
+)
+"""Of one operand; numbers follow the operand."""
+COMBINED = ("left", "*", "+", "-", "/")
+
+
+def update_rule(choose: Choose) -> Expression:
+    """An update rule of 1 to `MOST_BLOCKS` blocks. Raises BadInput for one that divides by nothing but zeros."""
+    count = choose("blocks", list(range(1, MOST_BLOCKS + 1)))
+    blocks: dict[str, Any] = {}
+    for place in range(count):
+        name = f"b{place}"
+        operands = [*OPERANDS, *blocks]
+        # What the last block does not reach is lost, so a block reads the one before it unless it is told otherwise.
+        combined = choose(f"{name}.combined", list(COMBINED))
+        given = [operands[-1:] + operands[:-1] if blocks else operands, operands]
+        sides = [
+            _applied(choose(f"{name}.{side}.function", list(FUNCTIONS)), choose(f"{name}.{side}", offered))
+            for side, offered in zip(("left", "right")[: 1 if combined == "left" else 2], given, strict=False)
+        ]
+        blocks[name] = sides[0] if combined == "left" else [combined, *sides]
+    return Expression(update=f"b{count - 1}", blocks=blocks)
+
+
+def _applied(function: Any, operand: Any) -> Any:
+    """A function, with its number if it has one, of an operand."""
+    if function == "identity":
+        return operand
+    return [function, operand] if isinstance(function, str) else [function[0], operand, *function[1:]]
+
+
+_SIGNS = {"b0.combined": "*", "b0.left": ["sign", "g"], "b0.right": ["sign", "m"]}
+KNOWN: Mapping[str, Mapping[str, Any]] = {
+    "adamw": {"b0.combined": "+", "b0.left": "adam", "b0.right": ["*", 0.01, "w"]},
+    "sgd": {},
+    "momentum": {"b0.left": "m"},
+    "rmsprop": {"b0.left": "rmsprop"},
+    "sign momentum": {"b0.left": ["sign", "m"]},
+    "lion": {"b0.left": OPERANDS[12], "b0.left.function": "sign"},
+    "powersign": {"blocks": 2, **_SIGNS, "b1.combined": "*", "b1.left.function": "exp"},
+    "powersign, linear decay": {
+        "blocks": 3,
+        **_SIGNS,
+        "b1.combined": "*",
+        "b1.right": "linear_decay",
+        "b2.combined": "*",
+        "b2.left.function": "exp",
+    },
+    "addsign": {"blocks": 3, **_SIGNS, "b1.combined": "+", "b1.right": 1, "b2.combined": "*"},
+    "addsign, linear decay": {
+        "blocks": 4,
+        **_SIGNS,
+        "b1.combined": "*",
+        "b1.right": "linear_decay",
+        "b2.combined": "+",
+        "b2.right": 1,
+        "b3.combined": "*",
+    },
+}
+"""Rules that people or earlier searches made, as points of this space: what is not named is the first option."""
+
+
+def known(name: str) -> Answer:
+    """Answers the choices so that a known rule is built."""
+    values = KNOWN[name]
+
+    def answer(offer: Offer) -> float:
+        return float(offer.values.index(values[offer.name])) if offer.name in values else first(offer)
+
+    return answer
