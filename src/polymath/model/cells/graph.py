@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cached_property
+from keyword import iskeyword
 from typing import Any, Literal
 
 from pydantic import ValidationError, model_validator
@@ -21,6 +22,8 @@ BINARY: tuple[Operation, ...] = ("add", "subtract", "multiply")
 UNARY: tuple[Operation, ...] = ("tanh", "sigmoid", "relu", "identity")
 SOURCES = ("x", "h", "c")
 """What goes in: the input of this step, the hidden state and the memory of the last one."""
+RESERVED = (*SOURCES, "self", "torch", "bias", "from_x", "from_h")
+"""No names for nodes: a file of plain PyTorch has them already."""
 MOST_NODES = 64
 MOST_DEPTH = 32
 """Elementwise nodes one after the other: as many as nobody has needed, and few enough to be followed."""
@@ -65,8 +68,9 @@ class Cell(Spec):
         if not names or len(names) > MOST_NODES:
             raise BadInput(f"a cell has 1 to {MOST_NODES} nodes", value=len(names))
         for name in names:
-            if not name.isidentifier() or name in SOURCES:
-                raise BadInput("is no name for a node", value=name, remedy="Use letters, digits and _; not x, h or c.")
+            if not name.isidentifier() or iskeyword(name) or name in RESERVED:
+                remedy = "Use letters, digits and _; not x, h or c."
+                raise BadInput("is no name for a node", value=name, remedy=remedy)
             if names.count(name) > 1:
                 raise BadInput(f"two nodes are named {name!r}", remedy="Give each node its own name.")
         for node in self.nodes:

@@ -16,6 +16,7 @@ from ...spec import Spec
 from ...train.job import Context, probe_work
 from ...train.recipe import Recipe
 from ..choices import Answer, Choose, Offer, Recorder, Sketch, Space, Trace, as_traced, draw, first
+from .cells import AdoptedCell, offering
 from .images import mirrors_keep_meaning
 from .own import TUNED, Own, continued
 from .parents import Parent, features
@@ -67,6 +68,8 @@ class Settings:
     """Pictures mean the same mirrored left to right."""
     layers: tuple[str, ...] = ()
     """Kinds of the user's own layers."""
+    cells: tuple[AdoptedCell, ...] = ()
+    """Recurrent cells that the store has adopted."""
     parents: tuple[Parent, ...] = ()
     """What may be built upon, the most promising first."""
     own: tuple[Own, ...] = ()
@@ -126,7 +129,7 @@ def methods(problem: Problem, facts: Facts, *, seconds: float | None) -> tuple[s
     if seconds is not None:  # dense algebra that cannot stop half way
         patches = SETTINGS["patches"](_default()).work(facts) / PATCHES_RATE
         names = [name for name in names if name != "patches" or patches < EXPLORE_RUNG * seconds]
-    early = [name for name in ("constant", "linear", "trees", "ngrams") if name in names]
+    early = [name for name in ("constant", "linear", "trees", "ngrams", "pixels") if name in names]
     heavy = any(form.kind != "vector" for form in facts.ports.values())
     # Twice, from other seeds: where time is short, both are trained to the end.
     paths = ("path", "path") if heavy else ("path",)
@@ -182,7 +185,7 @@ class ProblemSpace:
         if method != "path":
             return Design(method=method, recipe=SETTINGS[method](choose))
         path, recipe = problem_space(
-            hand_made(choose) if settings.space == "families" else choose,
+            offering(hand_made(choose) if settings.space == "families" else choose, settings.cells),
             settings.problem,
             rows=settings.facts.rows,
             mirrored=settings.mirrored,
@@ -267,7 +270,7 @@ class ProblemSpace:
         limits = [limit for kind, limit in EXAMPLES.items() if kind in kinds] or [EXAMPLES["vector"]]
         if any(output.answer.kind == "map" for output in self.settings.problem.outputs):
             limits = [PIXEL_EXAMPLES]
-        if any(output.generated for output in self.settings.problem.outputs):
+        if any(output.answer.kind == "tokens" for output in self.settings.problem.outputs):
             limits = [SENTENCE_EXAMPLES]
         epochs = max(min(max(most / max(rows, 1), low), high) for most, low, high in limits)
         return 3e-9 * epochs * rows * self.macs(path) * len(self.settings.folds)

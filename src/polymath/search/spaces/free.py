@@ -13,12 +13,12 @@ from ...model.layers import Layer
 from ...model.layers.join import Join
 from ...model.layers.local_pool import LocalPool
 from ...model.layers.map_block import MapBlock
-from ...model.layers.recurrent import Recurrent
 from ...model.layers.tokens_block import TokensBlock
 from ...model.layers.transformer import Transformer
 from ...model.layers.vector_block import VectorBlock
 from ...problem.form import Form
 from ..choices import Choose
+from .cells import recurrent
 from .pieces import Chain, narrow, own_layer
 
 Block = Callable[[Choose, str, int, Form], Layer | None]
@@ -99,7 +99,7 @@ def tokens_block(scale: float, *, dropout: float) -> Block:
             return Transformer(depth=1, heads=heads, expansion=2, dropout=dropout)
         width = narrow(choose(f"{name}.width", [128, 64, 192, 256]), scale, step=16)
         if kind == "recurrent":
-            return Recurrent(width=width // 2, cell=choose(f"{name}.cell", ["gru", "lstm"]), dropout=dropout)
+            return recurrent(choose(f"{name}.cell", ["gru", "lstm"]), width=width // 2, dropout=dropout)
         return TokensBlock(
             width=width,
             operation=kind,

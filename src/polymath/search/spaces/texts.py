@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from ...model.layers.convolution_tokens import ConvolutionTokens
 from ...model.layers.embedding import Embedding
 from ...model.layers.pool_tokens import PoolTokens
-from ...model.layers.recurrent import Recurrent
 from ...model.layers.transformer import Transformer
 from ...model.path import INPUT, Gene
 from ...problem.form import Form
 from ...train.recipe import Augmentation, GradientRecipe
 from ..choices import Choose
 from . import free
+from .cells import recurrent
 from .pieces import Chain, around, between, narrow, own_layer
 
 FAMILIES = ("convolution", "words", "transformer", "recurrent", "free")
@@ -47,7 +47,7 @@ def encoder(
         chain.add(f"{prefix}.transformer", Transformer(depth=depth, heads=heads, expansion=2, dropout=dropout))
     elif family == "recurrent":
         cell, depth = choose(f"{prefix}.cell", ["gru", "lstm"]), choose(f"{prefix}.depth", [1, 2])
-        chain.add(f"{prefix}.recurrent", Recurrent(width=width // 2, cell=cell, depth=depth, dropout=dropout))
+        chain.add(f"{prefix}.recurrent", recurrent(cell, width=width // 2, depth=depth, dropout=dropout))
     elif family == "free":
         block = free.tokens_block(scale, dropout=dropout)
         free.grow(choose, chain, block, prefix=prefix, most=MOST_LAYERS, layers=layers)

@@ -1,0 +1,210 @@
+"""The search for recurrent cells: language models of equal size, on ever more steps, LSTM and GRU always beside.
+
+Every cell gets the width at which the whole model has the same number of parameters, and two learning rates. A rung
+trains from the beginning, so that each has its own warm-up and decay, and no two are compared at different places of a
+schedule. The last rung has three fresh seeds and another held-out text. The score is minus the bits per character.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..engine import Engine, InLine, Processes
+from ..model.cells import Cell, parse_cell
+from ..model.cells.simplify import behaviour
+from ..model.cells.words import formula
+from ..search import Clock, Experiment, Ledger, Setting, run
+from ..search.cutters import Cutter, Standing
+from ..search.cutters.halving import Halving
+from ..search.generators import Experience, generators
+from ..search.spaces.cells import GRU, AdoptedCell, answering, cells
+from ..spec import BadInput, Json, canonical, loads
+from ..store import Store
+from . import found as records
+from .corpus import MANUAL, corpus
+from .found import Invented, Inventions, Order
+from .language import Trial, attempt
+from .plan import Part, PartPlan, ranked
+
+SPACE = "recurrent cells"
+VERSION = 1
+"""Of text, rungs and score together: results of other versions are not compared."""
+BEST = 4
+"""One in so many goes on to the next rung."""
+LEADERS = 20
+"""Best cells that are recorded by name."""
+HUMAN = ("lstm", "gru")
+"""What experiments 0 and 1 are."""
+
+
+@dataclass(frozen=True)
+class Rung:
+    """One measurement: a trial and the part of the text that it is scored on."""
+
+    trial: Trial
+    held: str
+    work: float
+    """In trainings of the first rung."""
+
+
+def rungs(parameters: int) -> tuple[Rung, ...]:
+    """The rungs of a search for cells in models of so many parameters."""
+    trial = Trial(parameters=parameters, rates=(6e-3, 2e-2))
+    return (
+        Rung(trial.replace(steps=60, most_read=20_000), "held", 1.0),
+        Rung(trial.replace(steps=180), "held", 3.0),
+        Rung(trial.replace(steps=540), "held", 9.0),
+        Rung(trial.replace(steps=800, seeds=(11, 12, 13)), "judged", 40.0),
+    )
+
+
+# In the workers ---------------------------------------------------------------------------------------------------
+def answered(text: str) -> str:
+    """A worker's job, JSON to JSON: one rung of one cell."""
+    import torch
+
+    torch.set_num_threads(1)
+    request = loads(text)
+    begin = time.monotonic()
+    rung = rungs(request["parameters"])[request["rung"]]
+    outcome = measured(parse_cell(request["part"]), rung, source=request["text"])
+    return canonical({**outcome, "work": rung.work, "seconds": round(time.monotonic() - begin, 6)})
+
+
+def measured(cell: Cell, rung: Rung, *, source: str = MANUAL) -> dict[str, Any]:
+    """The outcome of a rung: minus the bits per symbol at the better learning rate, and what else is known of it."""
+    read = corpus(source)
+    held = read.held if rung.held == "held" else read.judged
+    tried = attempt(cell, rung.trial, train=read.train, held=held, symbols=read.num_symbols)
+    if not np.isfinite(tried.bits).any():
+        return {"ok": False, "reason": "died: the loss is no finite number at any learning rate"}
+    return {
+        "ok": True,
+        "score": round(-tried.score, 6),
+        "learning_rate": rung.trial.rates[tried.best_rate],
+        "width": tried.width,
+        "parameters": tried.parameters,
+        "training_seconds": round(tried.seconds, 3),
+    }
+
+
+# In the one process that searches -----------------------------------------------------------------------------------
+class KeepingStep(Cutter):
+    """The cutter of a search, which also lets the cells that people made go wherever another has been."""
+
+    name = "keeping step"
+
+    def __init__(self, cutter: Cutter) -> None:
+        self._cutter = cutter
+
+    def promote(self, standings: Sequence[Standing], *, work_left: float) -> int | None:
+        furthest = max((len(one.scores) for one in standings if one.number >= len(HUMAN)), default=0)
+        for one in standings:
+            if one.number < len(HUMAN) and one.may_go_on and len(one.scores) < furthest:
+                return one.number
+        return self._cutter.promote(standings, work_left=work_left)
+
+
+def part(parameters: int, source: str) -> Part:
+    """The search for cells, as the plan needs it."""
+
+    def describe(cell: Cell) -> Json:
+        described: Json = cell.model_dump(mode="json")
+        return described
+
+    return Part(
+        space=cells,
+        describe=describe,
+        identify=behaviour,
+        label=formula,
+        first=(answering({}), answering(GRU)),
+        works=tuple(rung.work for rung in rungs(parameters)),
+        settings={"version": VERSION, "parameters": parameters, "text": source},
+    )
+
+
+def search_cell(store: Store | None, order: Order, *, parameters: int = 40_000, source: str = MANUAL) -> Inventions:
+    """Searches for recurrent cells; the same call after a kill goes on where it was. Raises BadInput.
+
+    `parameters`: of the language models in which cells are tried. `source`: a file of text; else Python's manual.
+    """
+    begin = time.monotonic()
+    if order.budget_seconds is None and order.experiments is None:
+        raise BadInput("a search needs a budget", remedy="Give a time, or a number of experiments.")
+    kinds = generators()
+    if order.generator not in kinds:
+        remedy = f"One of: {', '.join(sorted(kinds))}."
+        raise BadInput("is no generator known here", value=order.generator, remedy=remedy)
+    read = corpus(source)
+    order.watcher.say(f"learning {len(read.train):,} {read.unit}s of {read.name}, {parameters:,} parameters each")
+    clock = (
+        Clock(lanes=order.lanes, work=math.inf)
+        if order.budget_seconds is None
+        else Clock(lanes=order.lanes, deadline=begin + order.budget_seconds)
+    )
+
+    def told(experiment: Experiment) -> None:
+        built = experiment.sketch.built
+        order.watcher.tried(experiment, formula="" if built is None else formula(built), clock=clock)
+
+    plan = PartPlan(part(parameters, source), KeepingStep(Halving(eta=BEST)), most=order.experiments, told=told)
+    # With a time to keep, what still runs at the end must be ended: only a process can be.
+    alone = order.lanes == 1 and order.budget_seconds is None
+    engine: Engine = InLine(answered) if alone else Processes(answered, lanes=order.lanes, preload=["torch"])
+    try:
+        experiments = run(
+            plan,
+            generator=kinds[order.generator](plan.draw, seed=order.seed, experience=Experience()),
+            engine=engine,
+            ledger=Ledger(store, order.name),
+            clock=clock,
+            setting=Setting(dataset=order.name, space=SPACE, seed=order.seed),
+            stop=order.stop,
+        )
+    finally:
+        engine.close()
+    done = [experiment for experiment in experiments if experiment.results]
+    leaders = tuple(_invented(order.name, one, done) for one in ranked(done)[:LEADERS])
+    if store is not None:
+        records.record(store, leaders)
+    return Inventions(
+        kind="cell",
+        search=order.name,
+        experiments=len(done),
+        failed=sum(one.failed for one in done),
+        leaders=leaders,
+        seconds=time.monotonic() - begin,
+    )
+
+
+def adopted_cells(store: Store) -> tuple[AdoptedCell, ...]:
+    """The cells that a store has adopted, by name: options wherever a net may have a recurrent layer."""
+    found = records.adopted(store, "cell")
+    return tuple(AdoptedCell(name=name, cell=parse_cell(found[name].expression)) for name in sorted(found))
+
+
+def _invented(search: str, experiment: Experiment, done: Sequence[Experiment]) -> Invented:
+    """An experiment as what it invented, beside LSTM and GRU at the furthest rung that all of them have seen."""
+    cell: Cell = experiment.sketch.built
+    last = experiment.results[-1]
+    facts = {name: float(last.outcome[name]) for name in ("learning_rate", "width", "parameters", "training_seconds")}
+    facts["bits"] = -last.score
+    for name, human in zip(HUMAN, done, strict=False):
+        if human.number == HUMAN.index(name) and not human.failed and len(human.results) >= len(experiment.results):
+            facts[f"{name}_bits"] = -human.results[len(experiment.results) - 1].score
+    return Invented(
+        kind="cell",
+        name=f"{search}/{experiment.number}",
+        formula=formula(cell),
+        score=last.score,
+        expression=cell.model_dump(mode="json"),
+        identity=behaviour(cell),
+        facts=facts,
+        rung=len(experiment.results),
+    )
