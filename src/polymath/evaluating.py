@@ -56,9 +56,11 @@ def evaluate(predictor: Predictor, data: Any) -> dict[str, Json]:
             column=lacking[0],
             remedy="Use predict, or add the column.",
         )
-    predicted, targets = predictor.judged(rows.table, [f for f in problem.outputs if f.name not in lacking])
+    opened = predictor.opened(rows.table)
+    table = rows.table if len(opened) == len(rows) else rows.table.take(opened)
+    predicted, targets = predictor.judged(table, [f for f in problem.outputs if f.name not in lacking])
     scores: dict[str, dict[str, float]] = {}
-    used = np.zeros(len(rows), dtype=bool)
+    used = np.zeros(len(table), dtype=bool)
     for feature in problem.outputs:
         if feature.name in lacking:
             continue
@@ -67,7 +69,7 @@ def evaluate(predictor: Predictor, data: Any) -> dict[str, Json]:
         used[predicted.rows[known]] = True
         if known.any():
             told = feature.calibrated(predicted.raw[feature.name], predictor.record.calibration.get(feature.name, {}))
-            scores[feature.name] = feature.scores(told, target) | _said_scores(predictor, feature, rows.table)
+            scores[feature.name] = feature.scores(told, target) | _said_scores(predictor, feature, table)
     if not scores:
         raise BadInput("no row holds a known truth and usable inputs", file=rows.source, column=problem.outputs[0].name)
     shown: Any = next(iter(scores.values())) if len(problem.outputs) == 1 else scores
@@ -77,6 +79,8 @@ def evaluate(predictor: Predictor, data: Any) -> dict[str, Json]:
         "rows_unused": int(rows.num_unused + (~used).sum()),
         "scores": plain(shown),
     }
+    if predictor.record.gate is not None:
+        result["rows_gated"] = len(rows) - len(opened)
     return result
 
 

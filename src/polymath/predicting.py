@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 import numpy as np
 from pydantic import Field
 
+from .gating import Gate
 from .problem import Problem
 from .spec import BadInput, Json, Spec
 
@@ -81,6 +82,8 @@ class TaskRecord(Spec):
     """Tasks whose genes are part of its path, as they are or trained on; imports as `imported/NAME`."""
     imported: tuple[str, ...] = ()
     """Knowledge from outside that it holds, or that what it builds on holds."""
+    gate: Gate | None = None
+    """The task that is asked first; None = every row is answered."""
     evidence: str | None = None
     """Address of answers beside the truth for the test rows (validation rows where there is no test): `row` [N] indices
     into the dataset, `output/NAME` raw [N, W], `target/NAME`. No inputs. None while learning."""
@@ -165,8 +168,42 @@ class Predictor:
         """Whether an output is answered at every pixel: pictures are then looked at one by one, at their own size."""
         return any(output.answer.kind == "map" for output in self.problem.outputs)
 
+    @cached_property
+    def gate(self) -> Predictor | None:
+        """The task that is asked first."""
+        gate = self.record.gate
+        if gate is None:
+            return None
+        return Predictor(TaskRecord.model_validate(gate.record), self._store, device=self.device)
+
+    def opened(self, table: pa.Table) -> np.ndarray:
+        """Numbers of the rows that the gate lets through; all where there is none."""
+        if self.gate is None:
+            return np.arange(len(table))
+        assert self.record.gate is not None
+        self.problem.check(table, targets=False)
+        asked = (answer for chunk in self.gate.predict(table) for answer in chunk)
+        return np.flatnonzero([self.record.gate.opens(answer) for answer in asked])
+
     def predict(self, table: pa.Table) -> Iterator[list[dict[str, Json]]]:
-        """Chunks of answers, per row a dictionary output -> {value, ...}; {"error": why} where it cannot be used."""
+        """Chunks of answers, per row a dictionary output -> {value, ...}; {"error": why} where it cannot be used.
+
+        {"gated": true, "by": task} where the gate says no: nothing but the gate was computed there.
+        """
+        if self.record.gate is None:
+            yield from self._predict(table)
+            return
+        for begin in range(0, len(table), CHUNK_ROWS):
+            chunk = table.slice(begin, CHUNK_ROWS)
+            rows = self.opened(chunk)
+            result: list[dict[str, Json]] = [{"gated": True, "by": self.record.gate.task} for _ in range(len(chunk))]
+            answers = (answer for part in self._predict(chunk.take(rows)) for answer in part)
+            for row, answer in zip(rows.tolist(), answers, strict=True):
+                result[row] = answer
+            yield result
+
+    def _predict(self, table: pa.Table) -> Iterator[list[dict[str, Json]]]:
+        """Answers for all rows, whatever a gate says."""
         size = CHUNK_PICTURES if self.of_pixels else CHUNK_ROWS
         for begin in range(0, max(len(table), 1), size):
             chunk = table.slice(begin, size)

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 import polymath.testing
 from polymath.model import layers
+from polymath.model.cells import GRU, LSTM
 from polymath.model.layers import LAYERS, Layer, parse_layer
 from polymath.problem.form import Form, pixels, tokens, vector
 from polymath.testing import check_layer
@@ -27,6 +28,11 @@ WIDE = pixels(8, 12, 9)
 
 # Kind -> descriptions, each with inputs that it takes.
 EXAMPLES: dict[str, list[tuple[dict[str, object], tuple[Form, ...]]]] = {
+    "cell": [
+        ({"width": 8, "cell": LSTM.model_dump(mode="json")}, (WORDS,)),
+        ({"width": 4, "cell": GRU.model_dump(mode="json"), "both_ways": False, "depth": 2, "dropout": 0.1}, (WORDS,)),
+    ],
+    "as_tokens": [({"width": 6}, forms) for forms in ((WORDS,), (NUMBERS,), (NUMBERS, pixels(2, 3, 4), WORDS))],
     "columns": [({}, (ROW,)), ({}, (NUMBERS,)), ({}, (CODES,))],
     "concat": [({}, (NUMBERS,)), ({}, (NUMBERS, vector(3), NUMBERS))],
     "constant": [({"width": 2}, (NUMBERS,)), ({"width": 2}, (IDS,)), ({"width": 2}, (PICTURE,))],
@@ -48,6 +54,7 @@ EXAMPLES: dict[str, list[tuple[dict[str, object], tuple[Form, ...]]]] = {
         ({"experts": 2, "hidden": 4, "top": 2, "balance": 0}, (WORDS,)),
     ],
     "flatten": [({}, (PICTURE,)), ({"side": 4}, (PICTURE,))],
+    "hashed_ngrams": [({"width": 6, "buckets": 50}, (IDS,)), ({"width": 3, "longest": 4, "dropout": 0.2}, (IDS,))],
     "join": [
         ({"how": how}, forms)
         for how in ("concat", "add")
@@ -74,6 +81,7 @@ EXAMPLES: dict[str, list[tuple[dict[str, object], tuple[Form, ...]]]] = {
         ({"width": 1, "longest": 3, "num_ngrams": 5}, (IDS, IDS)),
     ],
     "one_hot": [({}, (ROW,)), ({}, (NUMBERS,)), ({}, (CODES,))],
+    "pair": [({}, (NUMBERS, NUMBERS)), ({"scale": 5.0}, (vector(3), vector(3)))],
     "part": [({"start": 1, "width": 2}, (NUMBERS,))],
     "patches": [
         ({"filters": 3, "side": 3}, (PICTURE,)),
@@ -84,12 +92,24 @@ EXAMPLES: dict[str, list[tuple[dict[str, object], tuple[Form, ...]]]] = {
     "pixels": [({}, (PICTURE,)), ({}, (pixels(1, 1, 1),))],
     "pool_map": [({"how": how}, (WIDE,)) for how in ("mean", "max", "mean_max", "attention")],
     "pool_tokens": [({"how": how}, (WORDS,)) for how in ("mean", "max", "mean_max", "attention", "last")],
+    "raters": [({"raters": 3, "how": how}, (NUMBERS,)) for how in ("votes", "matrices", "tendencies")],
+    "recoded": [
+        ({"columns": [1, -1, 0, 4], "categories": [4, 3, 0, 2]}, (ROW,)),
+        ({"columns": [3, -1]}, (NUMBERS,)),
+    ],
+    "recut": [({"vocabulary": 30}, (IDS,)), ({"vocabulary": 9, "pieces": 2, "length": 5}, (IDS,))],
     "recurrent": [({"width": 8}, (WORDS,)), ({"width": 4, "cell": "lstm", "both_ways": False, "depth": 2}, (WORDS,))],
+    "recurrent_decoder": [
+        ({"width": 6}, (WORDS, IDS)),
+        ({"width": 6, "look": "additive", "cell": "gru", "heads": 2}, (WORDS, tokens(5, vocabulary=9))),
+        ({"width": 6, "look": "none", "depth": 1}, (WORDS, IDS)),
+    ],
     "residual_mlp": [({"width": 8}, (NUMBERS,)), ({"width": 8, "norm": "layer", "blocks": 1}, (NUMBERS,))],
     "residual_stage": [
         ({"width": 8}, (WIDE,)),
         ({"width": 16, "entry": "stride", "gate": "squeeze", "convolutions": 1}, (WIDE,)),
     ],
+    "responses": [({"width": 9}, (NUMBERS,))],
     "resized": [({"side": 5}, (PICTURE,)), ({"side": 12}, (pixels(1, 12, 9),))],
     "scale": [({"factor": 0.5}, (NUMBERS,))],
     "unit": [({}, (NUMBERS,))],
@@ -99,6 +119,7 @@ EXAMPLES: dict[str, list[tuple[dict[str, object], tuple[Form, ...]]]] = {
         for width, norm in ((8, "layer"), (6, "none"))
     ],
     "transformer": [({"heads": 2, "depth": 1}, (WORDS,)), ({"heads": 1, "positions": "none", "depth": 1}, (WORDS,))],
+    "transformer_decoder": [({"heads": 2, "depth": 1}, (WORDS, IDS)), ({"heads": 1}, (WORDS, tokens(5, vocabulary=9)))],
     "trees": [
         ({"width": 2, "num_trees": 2, "num_nodes": 6, "depth": 1}, (ROW,)),
         ({"width": 2, "num_trees": 1, "num_nodes": 3, "depth": 1, "vector_leaves": True}, (NUMBERS,)),

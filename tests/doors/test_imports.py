@@ -26,11 +26,13 @@ DOORS: dict[str, set[str]] = {
     "deploy": {"spec", "problem", "model", "store"},
     "explain": {"spec", "problem", "model", "store"},
     # These compose the rooms above; the first two stay light, for they run where nothing is trained.
-    "predicting": {"spec", "problem", "model", "store", "engine"},
+    "predicting": {"spec", "problem", "model", "store", "engine", "gating"},
+    "gating": {"spec", "problem"},  # a task that is asked before another
+    "serving": {"spec", "problem", "model", "store", "predicting"},  # many tasks answered together
     "importing": {"spec", "problem", "model", "store"},  # knowledge from outside
     "growing": {"spec", "problem", "model", "store", "predicting", "importing"},  # the union of all paths
     "evaluating": {"spec", "problem", "model", "store", "engine", "predicting"},
-    "learning": {*WHAT_IS_LEARNED_WITH, "predicting", "evaluating", "importing"},
+    "learning": {*WHAT_IS_LEARNED_WITH, "gating", "inventing", "predicting", "evaluating", "importing"},
     "inventing": {*WHAT_IS_LEARNED_WITH},  # update rules and cells: searched, adopted
     "experiments": {"spec", "store", "engine", "search", "train", "predicting"},  # looks into the ledger
     "keeping": {"spec", "store", "search", "predicting"},  # forget, merge and copy of tasks
@@ -41,6 +43,7 @@ DOORS: dict[str, set[str]] = {
         "search",
         "store",
         "predicting",
+        "serving",
         "growing",
         "evaluating",
         "experiments",
@@ -59,6 +62,7 @@ DOORS: dict[str, set[str]] = {
         "polymath",
         "knowledge",
         "predicting",
+        "serving",
         "growing",
         "evaluating",
         "experiments",

@@ -119,6 +119,9 @@ def learn(
     memory: Annotated[str | None, typer.Option("--memory", help="Memory to stay below, for example 4GB.")] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Build upon no stored task.")] = False,
     private: Annotated[bool, typer.Option("--private", help="Later tasks may not build upon this one.")] = False,
+    gate: Annotated[
+        str, typer.Option("--gate", help="TASK[:VALUE[@PROBABILITY]]: answer only where that task says so.")
+    ] = "",
     store: Store = KNOWLEDGE,
     json: Json = False,
 ) -> None:
@@ -151,6 +154,7 @@ def learn(
         layers=commands.own(layer),
         build_on=not fresh,
         private=private,
+        gate=gate,
         **{word: given for word, given in (("generator", generator), ("cutter", cutter), ("space", space)) if given},
     )
 
@@ -169,6 +173,37 @@ def consolidate(
 
     consolidating.consolidate(
         tuple(only or ()), begin=BEGIN, budget=budget, seed=seed, device=device, store=store, as_json=json
+    )
+
+
+@_command
+def absorb(
+    data: Data,
+    name: Annotated[
+        str | None, typer.Option("--name", "-n", help="Name of what is absorbed (default: from DATA).")
+    ] = None,
+    budget: Annotated[str, typer.Option("--budget", "-b", help="Time for everything: 60s, 10m, 2h.")] = "10m",
+    type_: Annotated[list[str] | None, typer.Option("--type", help="COLUMN=TYPE overrides an inferred type.")] = None,
+    ignore: Annotated[list[str] | None, typer.Option("--ignore", help="Column to leave out; may be repeated.")] = None,
+    seed: Annotated[int, typer.Option(help="Same seed and data: same features, if there is time for all rows.")] = 0,
+    memory: Annotated[str | None, typer.Option("--memory", help="Memory to stay below, for example 4GB.")] = None,
+    store: Store = KNOWLEDGE,
+    json: Json = False,
+) -> None:
+    """Learn features from pictures, texts or a table without a target, for later tasks to build upon."""
+    from . import absorbing
+
+    absorbing.absorb(
+        data,
+        begin=BEGIN,
+        name=name,
+        budget=budget,
+        types=tuple(type_ or ()),
+        ignore=tuple(ignore or ()),
+        memory=memory,
+        store=store,
+        as_json=json,
+        seed=seed,
     )
 
 
@@ -374,6 +409,67 @@ def map(
     commands.own(layer)
     with commands.opened(store) as knowledge:
         whole.draw(out, knowledge=knowledge, as_json=json)
+
+
+@_command
+def search(
+    what: Annotated[str, typer.Argument(metavar="WHAT", help="What to invent: optimizer or cell.")],
+    budget: Annotated[str | None, typer.Option("--budget", "-b", help="Time for everything: 60s, 20m, 2h.")] = None,
+    experiments: Annotated[
+        int | None, typer.Option("--experiments", min=1, help="At most so many, instead of or beside a time.")
+    ] = None,
+    generator: Annotated[
+        str | None, typer.Option("--generator", "-g", help="Who proposes: bandit, random, evolution, surrogate, ...")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of the search.")] = 0,
+    lanes: Annotated[int | None, typer.Option(help="Experiments side by side (default: one per core).")] = None,
+    name: Annotated[
+        str | None, typer.Option("--name", "-n", help="Of the search (default: WHAT); the same name goes on.")
+    ] = None,
+    picture: Annotated[Path | None, typer.Option("--picture", help="Draw the search: an .svg file.")] = None,
+    report: Annotated[
+        Path | None, typer.Option("--report", help="Judge the winner on other exercises: an .html page.")
+    ] = None,
+    store: Store = KNOWLEDGE,
+    json: Json = False,
+) -> None:
+    """Invent an update rule or a recurrent cell; stopped or killed, the same command goes on."""
+    from . import searching
+
+    searching.search(
+        what,
+        begin=BEGIN,
+        name=name,
+        budget=budget,
+        experiments=experiments,
+        generator=generator,
+        seed=seed,
+        lanes=lanes,
+        picture=picture,
+        report=report,
+        store=store,
+        as_json=json,
+    )
+
+
+@_command
+def adopt(
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="What was found: optimizer/137, or optimizer for the best.")
+    ],
+    as_: Annotated[
+        str | None, typer.Option("--as", help="Its name from now on, an option in every search of this store.")
+    ] = None,
+    python: Annotated[
+        Path | None, typer.Option("--python", help="Write it as one Python file that needs nothing of Polymath.")
+    ] = None,
+    store: Store = KNOWLEDGE,
+    json: Json = False,
+) -> None:
+    """Make what a search found a named part of the store, or take it away as Python."""
+    from . import searching
+
+    searching.adopt(name, as_name=as_, python=python, store=store, as_json=json)
 
 
 @_command

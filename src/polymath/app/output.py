@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..spec import BadInput, Json, printable
 from . import terminal
+from .pictures import is_picture
 from .terminal import duration, number
 
 if TYPE_CHECKING:
@@ -123,7 +124,7 @@ def tasks(found: Sequence[Task]) -> None:
 
 def show(task: Task) -> None:
     """One task for people."""
-    from ..problem import Problem
+    from ..problem import Graded, Problem
 
     record = task.record
     problem = Problem.model_validate(record.problem)
@@ -136,6 +137,12 @@ def show(task: Task) -> None:
         for name, scores in outputs.items():
             line = ", ".join(f"{metric} {number(value)}" for metric, value in scores.items())
             sys.stdout.write(f"{split} {name}: {line}\n")
+    for feature in problem.outputs:
+        if isinstance(feature, Graded):
+            line = ", ".join(f"{what} {number(value)}" for what, value in feature.agreement.items())
+            sys.stdout.write(f"raters of {feature.name}: {line}\n")
+    if record.gate is not None:
+        sys.stdout.write(f"gated: {record.gate}\n")
     summary, origin = record.summary, record.origin
     sys.stdout.write(
         f"learned from {origin.get('source')} in {duration(summary.seconds)}, {summary.experiments} experiments; "
@@ -157,7 +164,7 @@ def versions(task: Task) -> None:
 
 def predictions(answers: Sequence[Mapping[str, Any]]) -> None:
     """Answers as tab-separated lines with a header."""
-    names = list(dict.fromkeys(name for answer in answers for name in answer if name != "error"))
+    names = _outputs(answers)
     header = ["row"]
     for name in names:
         header += [name, *(f"{name}.{key}" for key in _extra(answers, name))]
@@ -166,23 +173,39 @@ def predictions(answers: Sequence[Mapping[str, Any]]) -> None:
         cells = [str(row)]
         if "error" in answer:
             cells.append(f"cannot be used: {printable(str(answer['error']))}")
-        for name in names if "error" not in answer else ():
+        if "gated" in answer:
+            cells.append(f"not answered: {answer['by']} says no")
+        for name in names if answer.keys() >= set(names) else ():
             found = answer.get(name, {})
             cells += [_cell(found.get("value")), *(_cell(found.get(key)) for key in _extra(answers, name))]
         sys.stdout.write("\t".join(cells) + "\n")
 
 
+def _outputs(answers: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Names of what is answered."""
+    told = (answer for answer in answers if "error" not in answer and "gated" not in answer)
+    return list(dict.fromkeys(name for answer in told for name in answer))
+
+
 def _extra(answers: Sequence[Mapping[str, Any]], name: str) -> list[str]:
     first: Mapping[str, Any] = next((answer[name] for answer in answers if name in answer), {})
-    return [key for key in ("probability", "low", "high") if key in first]
+    return [key for key in ("probability", "low", "high", "shares", "mean", "replies") if key in first]
 
 
 def _cell(value: Any) -> str:
+    if is_picture(value):
+        return "a picture; --out FOLDER writes it"
     if isinstance(value, float):
         return f"{value:.6g}"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {_cell(one)}" for name, one in value.items())
     if isinstance(value, list):
-        return ";".join(str(one) for one in value)
+        return ";".join(str(one["reply"] if isinstance(one, Mapping) else one) for one in value)
     return "" if value is None else printable(str(value), limit=200)
+
+
+ENDINGS = (".jsonl", ".ndjson", ".parquet", ".csv")
+"""Of files that predictions are written to; other names are folders, for answers that are pictures."""
 
 
 def write_predictions(answers: Sequence[Mapping[str, Any]], path: Path) -> None:
@@ -194,13 +217,15 @@ def write_predictions(answers: Sequence[Mapping[str, Any]], path: Path) -> None:
     import pyarrow as pa
     from pyarrow import csv, parquet
 
-    names = list(dict.fromkeys(name for answer in answers for name in answer if name != "error"))
+    names = _outputs(answers)
     columns: dict[str, list[Any]] = {}
     for name in names:
         for key in ("value", *_extra(answers, name)):
             values = [answer.get(name, {}).get(key) for answer in answers]
-            plain_values = [";".join(map(str, v)) if isinstance(v, list) else v for v in values]
+            plain_values = [_cell(v) if isinstance(v, list) else v for v in values]
             columns[name if key == "value" else f"{name}.{key}"] = plain_values
+    if any("gated" in answer for answer in answers):
+        columns["gated"] = [answer.get("gated", False) for answer in answers]
     if any("error" in answer for answer in answers):
         columns["error"] = [answer.get("error") for answer in answers]
     table = pa.table(columns)

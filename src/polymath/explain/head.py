@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ..problem.features import Category, Feature, Labels, Number
+from ..problem.features import Category, Feature, Graded, Labels, Number
 from ..problem.metrics import skill
 from .chart import nice_ticks, spread
 from .markup import Html, amount, duration, figure, join, metric_name, number, score, section, table, tag, text
@@ -38,6 +38,8 @@ def head(material: Material) -> Html:
             tag("p", f"Polymath report · predicts {outputs}{state}", class_="over"),
             tag("h1", record.name),
             *(tag("p", verdict(material, feature), class_="lead") for feature in material.problem.outputs),
+            *(tag("p", raters(one)) for one in material.problem.outputs if isinstance(one, Graded)),
+            None if record.gate is None else tag("p", f"Gated: it {text(record.gate, 200)}."),
             _caution(material),
             _numbers(material),
         ]
@@ -77,6 +79,23 @@ def verdict(material: Material, feature: Feature) -> Html:
         return join([what, f" (F1 of all labels together: {both}). {_how_well(material, feature, scores)}"])
     found = ", ".join(f"{metric_name(metric)} {score(metric, value)}" for metric, value in scores.items())
     return join([name, f": {found} on {unseen}."])
+
+
+def raters(feature: Graded) -> Html:
+    """How far those who graded an output agree."""
+    found = feature.agreement
+    if "ceiling" not in found:
+        return join(
+            [tag("b", text(feature.name)), " was graded by one person a row: nothing tells how far they agree."]
+        )
+    parts = [f"Its {len(feature.raters)} raters give the same answer in {in_hundred(found['agreement'])} of 100 pairs"]
+    if "fleiss_kappa" in found:
+        parts.append(f" (Fleiss' kappa {number(found['fleiss_kappa'], 2)})")
+    each = ", ".join(
+        f"{text(name)} {in_hundred(found[f'rater {name}'])}" for name in feature.raters if f"rater {name}" in found
+    )
+    parts.append(f". What most of the others say, they say in {in_hundred(found['ceiling'])} of 100 rows ({each}).")
+    return join(parts)
 
 
 def in_hundred(share: float) -> str:

@@ -19,6 +19,8 @@ from typing import Any, Literal, Protocol
 from pydantic import Field, ValidationError
 
 from ..engine import Engine, FirstInLine, InLine, Processes, pick_device
+from ..gating import Gate, gate_of, parse
+from ..inventing.cells import adopted_cells
 from ..model.layers import bring
 from ..predicting import HEAD, TaskRecord, load_record
 from ..problem import Dataset, Feature, Graded, Ignored, Problem, Split, near_duplicates
@@ -90,6 +92,8 @@ class Wishes(Spec):
     space: str = "all"
     build_on: bool = True
     """Whether stored tasks may be built upon."""
+    gate: str = ""
+    """TASK, TASK:VALUE or TASK:VALUE@PROBABILITY: the task that is asked first, and what it must say."""
     private: bool = False
     """Later tasks may not build upon this one."""
     layers: tuple[str, ...] = ()
@@ -132,6 +136,7 @@ def learn(data: Any, *, store: Store, wishes: Wishes, listener: Listener, proble
     try:
         rows, dataset = prepare(data, wishes, cache=cache, listener=listener, problem=problem)
         name = wishes.name or dataset.problem.name
+        gate = _gate(store, wishes, rows, name=name)
         budget = None if wishes.work is not None else wishes.budget_seconds or DEFAULT_BUDGET
         done = _already(store, name, dataset, wishes, budget)
         if done is not None:
@@ -142,7 +147,9 @@ def learn(data: Any, *, store: Store, wishes: Wishes, listener: Listener, proble
                 f"Task {name!r} is there already; from other data it is learned anew. To learn it further: refresh."
             )
         with interruptible() as stopped:
-            record, _ = search(store, rows, dataset, Call(name, wishes, listener, engine, begin, budget, stopped))
+            record, _ = search(
+                store, rows, dataset, Call(name, wishes, listener, engine, begin, budget, stopped, gate=gate)
+            )
             assert record is not None
             return record
     finally:
@@ -188,7 +195,7 @@ def prepare(
         listener.inferred(inference, rows)
         try:
             problem = Problem(
-                name=wishes.name or _name(rows.source),
+                name=wishes.name or name_of(rows.source),
                 inputs=inference.inputs,
                 outputs=tuple(_graded(one, raters) for one in inference.outputs),
                 ignored=tuple(Ignored(column=c, reason=r) for c, r in inference.ignored.items()),
@@ -224,6 +231,8 @@ class Call:
     stopped: Callable[[], bool]
     known: Known | None = None
     """The version of the task that is learned further."""
+    gate: Gate | None = None
+    """The task that will be asked before this one."""
 
 
 def search(store: Store, rows: Rows, dataset: Dataset, call: Call) -> tuple[TaskRecord | None, Study]:
@@ -283,6 +292,7 @@ def _settings(store: Store, scratch: Store, dataset: Dataset, call: Call) -> Set
         mirrored=mirrored(dataset),
         space=wishes.space,
         layers=bring(wishes.layers),
+        cells=adopted_cells(store),
         parents=built_upon.parents(store, dataset.problem, but=call.name) if wishes.build_on else (),
         own=known.own if known else (),
         again=known.again if known else (),
@@ -308,6 +318,7 @@ def _study(
             settings.parents,
             call.wishes.private,
             rows.table,
+            known.record.gate if known else call.gate,
         ),
         members=call.wishes.members,
     )
@@ -426,6 +437,7 @@ def origin(rows: Rows, dataset: Dataset, wishes: Wishes, device: str) -> dict[st
         "budget_seconds": wishes.budget_seconds,
         "work": wishes.work,
         "layers": list(wishes.layers),
+        "gate": wishes.gate,
         "device": device,
         "machine": platform.machine(),
         "versions": versions(),
@@ -451,6 +463,7 @@ def _already(store: Store, name: str, dataset: Dataset, wishes: Wishes, budget: 
     before = record.origin
     same = before.get("dataset") == dataset.digest and before.get("seed") == wishes.seed and record.state == "done"
     same = same and tuple(before.get("layers") or ()) == wishes.layers
+    same = same and before.get("gate", "") == wishes.gate
     if budget is not None:
         enough = (before.get("budget_seconds") or (DEFAULT_BUDGET if before.get("work") is None else 0)) >= budget
     else:
@@ -471,7 +484,21 @@ def _graded(output: Feature, raters: Mapping[str, tuple[str, ...]]) -> Feature:
     return output.replace(raters=raters[output.name]) if isinstance(output, Graded) else output
 
 
-def _name(source: str) -> str:
+def _gate(store: Store, wishes: Wishes, rows: Rows, *, name: str) -> Gate | None:
+    """The gate that was asked for. Raises BadInput where it cannot be asked about these rows."""
+    if not wishes.gate:
+        return None
+    task, _, _ = parse(wishes.gate)
+    if task == name:
+        raise BadInput("a task cannot be its own gate", value=wishes.gate, remedy="Name another task.")
+    gate = gate_of(load_record(store, task).model_dump(mode="json"), wishes.gate)
+    lacking = sorted(set(Problem.model_validate(gate.record["problem"]).columns) - set(rows.table.column_names))
+    if lacking:
+        raise BadInput(f"the gate {gate.task!r} reads this column, and the data lack it", column=lacking[0])
+    return gate
+
+
+def name_of(source: str) -> str:
     """A task's name from what the user gave: the file or folder, without its ending."""
     stem = Path(source).name.split(".")[0] if source else ""
     return "".join(c if c.isalnum() or c in "-_" else "-" for c in stem).strip("-") or "task"

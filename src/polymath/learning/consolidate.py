@@ -325,7 +325,7 @@ def _move(store: Store, source: _Source, trunk: str, wishes: Wishes) -> Moved:
             source.dataset,
             name=record.name,
             begin=time.monotonic() - record.summary.seconds,
-            provenance=Provenance(record.origin, record.unused, (own,), record.private),
+            provenance=Provenance(record.origin, record.unused, (own,), record.private, gate=record.gate),
         )
         study.adopt(best, _member(scratch, best, source.output))
         published = study.publish("done" if record.state == "done" else "stopped")

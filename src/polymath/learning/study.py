@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from ..gating import Gate
 from ..model.combine import Member, mean_head, merge, select
 from ..model.layers.scale import Scale
 from ..model.path import Gene, Path
@@ -80,6 +81,8 @@ class Provenance:
     """Other tasks may not build upon it."""
     table: pa.Table | None = None
     """The rows as they came, for scores of whole answers (`Feature.said_scores`); None = without these."""
+    gate: Gate | None = None
+    """The task that will be asked first."""
 
     @property
     def lent(self) -> dict[str, set[str]]:
@@ -368,6 +371,7 @@ class Study:
             origin=self.provenance.origin,
             unused=self.provenance.unused,
             private=self.provenance.private,
+            gate=self.provenance.gate,
             built_on=(built_on := self._built_on(path, weights)),
             imported=imported(self.store, built_on),
             evidence=evidence,
@@ -454,7 +458,8 @@ class Study:
         for address in addresses:
             if not self.store.has(address):
                 self.store.put(self.scratch.get(address))
-        refs = addresses if record.evidence is None else [*addresses, record.evidence]
+        gated = sorted(record.gate.addresses - set(addresses)) if record.gate is not None else []
+        refs = [*addresses, *gated, *([] if record.evidence is None else [record.evidence])]
         address = self.store.add_record(KIND, record.model_dump(mode="json"), refs=refs)
         self.store.set_head(HEAD + self.name, address)
         self._last = record

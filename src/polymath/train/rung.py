@@ -357,7 +357,7 @@ def prepared(ports: Mapping[str, Form]) -> int:
 
 def _lengths(rung: _Rung, path: Path, rows: np.ndarray) -> np.ndarray | None:
     """How long the texts of each row are, where texts are written; None where length decides little about the cost."""
-    written = [one for one in rung.outputs.values() if one.generated]
+    written = [one for one in rung.outputs.values() if one.generated and one.answer.kind == "tokens"]
     if not written:
         return None
     problem, lengths = rung.dataset.problem, np.zeros(len(rows), dtype=np.int64)
