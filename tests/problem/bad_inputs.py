@@ -241,7 +241,7 @@ for wrong in ("z ", "Y", "", "nothing"):
 add("ignored column that is none", file("t.csv", changed({})), "'xx'.*ignore names a column.*x", ignore=["xx"])
 add("type that is none", file("t.csv", changed({})), "no such type.*Types:", types={"x": "float"})
 add("type of a column that is none", file("t.csv", changed({})), "type names a column", types={"w": "number"})
-add("text as the target", file("t.csv", changed({})), "cannot be a target", types={"y": "text"}, target=["y"])
+add("date as the target", file("t.csv", changed({})), "cannot be a target", types={"y": "date"}, target=["y"])
 add("target also ignored", file("t.csv", changed({})), "both the target and", target=["y"], ignore=["y"])
 add(
     "words as numbers",

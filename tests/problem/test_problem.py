@@ -95,7 +95,7 @@ def test_weights():
     [
         ({"inputs": [Number(name="a"), Text(name="a")]}, "column 'a' is used twice"),
         ({"inputs": [Number(name="kind")]}, "column 'kind' is used twice"),
-        ({"outputs": [Text(name="a")]}, "Text cannot be an output"),
+        ({"outputs": [Image(name="a")]}, "Image cannot be an output"),
         ({"inputs": []}, "inputs"),
         ({"metric": "speed"}, "output 'kind' has no metric 'speed'; it has accuracy"),
         ({"metric": {"size": "rmse"}}, "'size', which is no output"),

@@ -94,4 +94,20 @@ def test_samples_and_sizes():
     rows = np.arange(0, 1000, 2)
     drawn = sample(rows, size=50, seed=1)
     assert len(set(drawn.tolist())) == 50 and set(drawn) <= set(rows) and (np.diff(drawn) > 0).all()
-    assert evaluation_size(1) == 4096 and evaluation_size(1e9) == 64
+    assert evaluation_size(1) == 4096 and evaluation_size(1e8) == 64 and evaluation_size(1e9) == 12
+
+
+def test_rows_of_like_length_make_a_batch():
+    lengths = np.random.default_rng(0).integers(1, 60, 1_000)
+    rows = np.arange(2_000, 3_000)
+    order, plain = Order(rows, batch=16, seed=3, lengths=lengths), Order(rows, batch=16, seed=3)
+    batches = [order(step) for step in range(order.steps_per_epoch)]
+    seen = np.concatenate(batches)
+    assert len(np.unique(seen)) == len(seen) == 16 * order.steps_per_epoch, "every row at most once in an epoch"
+
+    def padding(batches):
+        return np.mean([lengths[b - 2_000].max() - lengths[b - 2_000].mean() for b in batches])
+
+    assert padding(batches) < 0.2 * padding([plain(step) for step in range(plain.steps_per_epoch)])
+    assert np.array_equal(Order(rows, batch=16, seed=3, lengths=lengths)(75), order(75)), "any step is found at once"
+    assert not np.array_equal(np.sort(order(0)), np.sort(order(order.steps_per_epoch))), "every epoch has other batches"

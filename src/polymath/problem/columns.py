@@ -25,7 +25,7 @@ TEXT_WORDS, TEXT_CHARACTERS = 3.0, 50.0
 LEAK_ROWS, LEAK_PER_CLASS = 200, 20
 """Fewer rows than this prove no leak."""
 LEAK_CORRELATION = 0.9999
-LEAK, IDENTIFIER = "gives the target away", "identifier"
+LEAK, IDENTIFIER, FREE = "gives the target away", "identifier", "free text"
 
 ID_NAME = re.compile(r"(^|[\W_])(id|ids|uuid|guid|key|index|idx|rowid|row ?number|nr)$", re.IGNORECASE)
 ID_CAMEL = re.compile(r"[a-z](Id|ID|Key|Uuid|UUID)$")
@@ -156,7 +156,7 @@ def text_type(column: Column) -> tuple[str, str]:
     length = pc.mean(pc.utf8_length(text)).as_py()
     varied = column.distinct / len(text)
     if (num_words >= TEXT_WORDS or length >= TEXT_CHARACTERS) and (varied > 0.5 or column.distinct > 1_000):
-        return "text", f"free text: {num_words:.0f} words on average, {100 * varied:.0f} % different"
+        return "text", f"{FREE}: {num_words:.0f} words on average, {100 * varied:.0f} % different"
     if varied > 0.9 and len(text) >= 50:
         return "text", f"short texts, {100 * varied:.0f} % different"
     return "category", f"{column.distinct:,} different values"
@@ -220,6 +220,8 @@ def output_type(column: Column) -> tuple[str, str]:
     if guess == "number":
         numbers = pc.cast(pc.utf8_trim_whitespace(column.values.cast(pa.string())), pa.float64(), safe=False)
         return number_output(Column(**{**vars(column), "values": numbers})) if numbers else ("number", reason)
+    if guess == "text" and reason.startswith(FREE):  # single words that are all different are classes, too many
+        return "text", reason
     return "category", f"{column.distinct:,} different values"
 
 

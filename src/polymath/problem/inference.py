@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from ..spec import BadInput, printable
 from . import columns as look
 from .features import Feature, vocabulary
+from .pictures import MASK_NAME, is_pixels, named_classes, pixels_type
 from .sources.rows import Rows
 
+WRITTEN_VOCABULARY = 4_000
+"""Most subwords where texts are written: each is one more class for every token of the answer."""
 TARGET_NAMES = ("target", "label", "labels", "class", "y", "outcome")
 """Names of columns that are taken for the target when nobody says which it is."""
 
@@ -38,6 +41,7 @@ class Inference:
     findings: tuple[Finding, ...]
     file_columns: Mapping[str, str]
     notes: tuple[str, ...] = ()
+    class_names: Mapping[str, tuple[tuple[int, str], ...]] = field(default_factory=dict)
 
     @property
     def inputs(self) -> tuple[Feature, ...]:
@@ -65,13 +69,34 @@ class Inference:
 
     def _feature(self, finding: Finding) -> Feature:
         assert finding.type is not None
-        return make_feature(finding.type, finding.column, from_file=finding.column in self.file_columns)
+        written = any(one.role == "output" and one.type == "text" for one in self.findings)
+        return make_feature(
+            finding.type,
+            finding.column,
+            from_file=finding.column in self.file_columns,
+            written=written,
+            classes=self.class_names.get(finding.column, ()),
+        )
 
 
-def make_feature(kind: str, name: str, *, from_file: bool = False) -> Feature:
-    """A raw feature of a type word."""
+def make_feature(
+    kind: str,
+    name: str,
+    *,
+    from_file: bool = False,
+    written: bool = False,
+    classes: Sequence[tuple[int, str]] = (),
+) -> Feature:
+    """A raw feature of a type word; `written`: texts are written, so capitals count and subwords are few.
+
+    `classes`: mask value and name of the classes of a map of pixels.
+    """
     feature = vocabulary()[kind]
     more: dict[str, Any] = {"from_file": from_file} if "from_file" in feature.model_fields else {}
+    if kind == "text" and written:
+        more |= {"lower": False, "vocabulary": WRITTEN_VOCABULARY}
+    if kind == "pixel_map" and classes:
+        more |= named_classes(classes)
     return feature(name=name, **more)
 
 
@@ -97,7 +122,7 @@ def infer(
     verdicts = {}
     for name in names:
         if name in target:
-            verdicts[name] = as_output(seen[name], types.get(name))
+            verdicts[name] = as_output(seen[name], types.get(name), in_files=rows.file_columns.get(name) == "image")
         elif name in ignore:
             verdicts[name] = ("ignored", None, "you said so")
         elif name in types:
@@ -111,7 +136,7 @@ def infer(
     findings = tuple(
         Finding(name, *verdicts[name], seen[name].missing, seen[name].distinct, seen[name].examples) for name in names
     )
-    return Inference(findings, dict(rows.file_columns), tuple(notes))
+    return Inference(findings, dict(rows.file_columns), tuple(notes), rows.class_names)
 
 
 Verdict = tuple[str, str | None, str]
@@ -142,6 +167,10 @@ def pick_target(rows: Rows, seen: Mapping[str, look.Column], ignore: Sequence[st
     named = [name for word in TARGET_NAMES for name in possible if name.strip().lower() == word]
     if named:
         return [named[0]], f"Target: {named[0]!r}, by its name; --target chooses another."
+    masks = [name for name in possible if rows.file_columns.get(name) == "image" and MASK_NAME.search(name)]
+    pictures = [name for name in rows.file_columns if rows.file_columns[name] == "image"]
+    if masks and len(pictures) > len(masks):
+        return [masks[-1]], f"Target: {masks[-1]!r}, a mask for each picture; --target chooses another."
     possible = [name for name in possible if name not in rows.file_columns]
     if not possible:
         raise BadInput(
@@ -152,12 +181,14 @@ def pick_target(rows: Rows, seen: Mapping[str, look.Column], ignore: Sequence[st
     return [possible[-1]], f"Target: {possible[-1]!r}, the last column; --target chooses another."
 
 
-def as_output(column: look.Column, kind: str | None) -> Verdict:
-    """Type of a target. Raises BadInput when it cannot be learned."""
+def as_output(column: look.Column, kind: str | None, *, in_files: bool = False) -> Verdict:
+    """Type of a target; `in_files`: it is paths of images. Raises BadInput when it cannot be learned."""
     if column.known == 0:
         raise BadInput("the target is missing in all rows", column=column.name, remedy="Choose another target.")
     reason = "you said so"
-    if kind is None:
+    if kind is None and is_pixels(column.type, in_files):
+        kind, reason = pixels_type(column.values)
+    elif kind is None:
         kind, reason = look.output_type(column)
     elif not vocabulary()[kind].can_be_output:
         possible = ", ".join(sorted(word for word, one in vocabulary().items() if one.can_be_output))

@@ -150,7 +150,7 @@ def _check_output(raw: Feature, values: pa.ChunkedArray) -> None:
 
 def _check_loss(feature: Feature, target: np.ndarray, known: np.ndarray) -> None:
     for smoothing in (0.0, 0.1):
-        prediction = torch.randn(len(target), feature.head_width, generator=torch.Generator().manual_seed(0))
+        prediction = torch.randn(_raw_shape(feature, len(target)), generator=torch.Generator().manual_seed(0))
         prediction.requires_grad_()
         loss = feature.loss(prediction, torch.from_numpy(target), smoothing=smoothing)
         assert loss.shape == (len(target),) and bool(loss.isfinite().all()), "one finite loss per example"
@@ -182,7 +182,7 @@ def _check_constant(feature: Feature, target: np.ndarray) -> None:
 def _learned(feature: Feature, target: np.ndarray) -> np.ndarray:
     """Raw predictions that gradient steps have led to the targets."""
     # Not all the same: where predictions are compared with each other, equal ones have no slope.
-    noise = 1e-3 * torch.randn(len(target), feature.head_width, generator=torch.Generator().manual_seed(0))
+    noise = 1e-3 * torch.randn(_raw_shape(feature, len(target)), generator=torch.Generator().manual_seed(0))
     prediction = noise.requires_grad_()
     rule = torch.optim.Adam([prediction], lr=0.1)
     for _ in range(150):
@@ -205,27 +205,42 @@ def _check_scores(feature: Feature, answers: np.ndarray, target: np.ndarray) -> 
     names = [metric.name for metric in feature.metrics]
     assert names and len(names) == len(set(names)), "at least one metric, each once"
     constant = np.tile(feature.constant(target), (len(target), 1))
-    good, poor = feature.scores(answers, target), feature.scores(constant, target)
+    kept, none = _kept(feature, answers, target), _kept(feature, answers[:0], target[:0])
+    good, poor = feature.scores(kept, target), feature.scores(_kept(feature, constant, target), target)
     assert set(good) == set(poor) == set(names), "scores gives the metrics that are announced"
     assert all(isinstance(value, float) for value in good.values()), "scores are numbers"
     for metric in feature.metrics:
         sign = 1 if metric.greater_is_better else -1
         assert sign * good[metric.name] > sign * poor[metric.name], f"{metric.name} prefers right answers to a constant"
-    assert set(feature.scores(answers[:0], target[:0])) == set(names), "no rows, no failure"
+    assert set(feature.scores(none, target[:0])) == set(names), "no rows, no failure"
 
 
 def _check_answers_decoded(feature: Feature, answers: np.ndarray, target: np.ndarray) -> None:
     noise = np.random.default_rng(0).normal(0, 0.5, answers.shape).astype(np.float32)
-    calibration = feature.calibrate(answers + noise, target)
+    kept = _kept(feature, answers, target)
+    calibration = feature.calibrate(_kept(feature, answers + noise, target), target)
     canonical(calibration)  # raises if it is not plain JSON
-    assert isinstance(feature.calibrate(answers[:0], target[:0]), dict), "no rows, no failure"
-    for given in (calibration, {}, feature.calibrate(answers[:0], target[:0])):
+    assert isinstance(feature.calibrate(kept[:0], target[:0]), dict), "no rows, no failure"
+    for given in (calibration, {}, feature.calibrate(kept[:0], target[:0])):
         decoded = feature.decode(answers, given)
         canonical(decoded)
         assert len(decoded) == len(answers) and all("value" in one for one in decoded), "one answer per row"
-        assert feature.calibrated(answers, given).shape == answers.shape
+        assert feature.calibrated(kept, given).shape == kept.shape
     assert feature.decode(answers[:0], calibration) == []
-    alone = feature.combine([answers, answers], [1.0, 3.0])
-    assert alone.shape == answers.shape and alone.dtype == np.float32
-    same = [one["value"] for one in feature.decode(alone, {})] == [one["value"] for one in feature.decode(answers, {})]
-    assert same or np.allclose(alone, answers, atol=1e-5), "the mean of equal answers is that answer"
+    alone = feature.combine([kept, kept], [1.0, 3.0])
+    assert alone.shape == kept.shape and alone.dtype == np.float32
+    same = np.allclose(alone, kept, atol=1e-5) or [one["value"] for one in feature.decode(alone, {})] == [
+        one["value"] for one in feature.decode(answers, {})
+    ]
+    assert same, "the mean of equal answers is that answer"
+
+
+def _raw_shape(feature: Feature, rows: int) -> tuple[int, ...]:
+    """Shape of raw predictions, as `Feature.answer` says."""
+    answer = feature.answer
+    return (rows, *answer.size, answer.width) if answer.kind == "tokens" else (rows, answer.width, *answer.size)
+
+
+def _kept(feature: Feature, prediction: np.ndarray, target: np.ndarray) -> np.ndarray:
+    kept: np.ndarray = feature.kept(torch.from_numpy(prediction), torch.from_numpy(target)).numpy()
+    return kept

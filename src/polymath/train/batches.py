@@ -14,6 +14,9 @@ from torch import Tensor
 SHARE_OF_DEVICE = 0.25
 """A dataset that fills at most this share of a GPU's free memory is moved there as a whole."""
 
+WINDOW = 50
+"""Batches whose rows are sorted by length together: on Multi30k 12 % is then padding, unsorted 53 %."""
+
 
 @dataclass(frozen=True)
 class Batch:
@@ -83,10 +86,15 @@ def _free(device: torch.device) -> int:
 
 
 class Order:
-    """Which rows make which step's batch: a permutation per epoch from counters, so any step can be found at once."""
+    """Which rows make which step's batch: a permutation per epoch from counters, so any step can be found at once.
 
-    def __init__(self, rows: np.ndarray, *, batch: int, seed: int) -> None:
-        self._rows = rows
+    `lengths` (one for each of `rows`): rows of like length make a batch, so that little of it is padding. An epoch's
+    permutation is sorted within windows of `WINDOW` batches, and the batches come in random order.
+    """
+
+    def __init__(self, rows: np.ndarray, *, batch: int, seed: int, lengths: np.ndarray | None = None) -> None:
+        assert lengths is None or len(lengths) == len(rows), "one length for each row"
+        self._rows, self._lengths = rows, lengths
         self.batch = min(batch, len(rows))
         self.steps_per_epoch = max(len(rows) // self.batch, 1)
         self._seed = seed
@@ -97,9 +105,19 @@ class Order:
         """Rows of the batch of this step. An epoch's remainder that fills no batch is left out, another each time."""
         epoch, place = divmod(step, self.steps_per_epoch)
         if epoch != self._epoch:
-            self._permuted = self._rows[counter_random(self._seed, epoch).permutation(len(self._rows))]
+            random = counter_random(self._seed, epoch)
+            self._permuted = self._rows[self._sorted(random.permutation(len(self._rows)), random)]
             self._epoch = epoch
         return self._permuted[place * self.batch : (place + 1) * self.batch]
+
+    def _sorted(self, places: np.ndarray, random: np.random.Generator) -> np.ndarray:
+        if self._lengths is None:
+            return places
+        whole = places[: self.steps_per_epoch * self.batch]
+        window = WINDOW * self.batch
+        parts = [whole[start : start + window] for start in range(0, len(whole), window)]
+        alike = np.concatenate([part[np.argsort(self._lengths[part], kind="stable")] for part in parts])
+        return alike.reshape(self.steps_per_epoch, self.batch)[random.permutation(self.steps_per_epoch)].reshape(-1)
 
 
 def counter_random(*counters: int) -> np.random.Generator:
@@ -118,5 +136,6 @@ def sample(rows: np.ndarray, *, size: int, seed: int) -> np.ndarray:
 
 
 def evaluation_size(macs: float) -> int:
-    """Rows per batch without gradients: larger for cheap paths, 64 to 4096."""
-    return int(min(max(2.0 ** math.floor(math.log2(2e9 / max(macs, 1.0))), 64), 4096))
+    """Rows per batch without gradients: larger for cheap paths, 64 to 4096; fewer where one row is large."""
+    least = 64 if macs < 2e8 else max(1, int(64 * 2e8 / macs))
+    return int(min(max(2.0 ** math.floor(math.log2(2e9 / max(macs, 1.0))), least), 4096))

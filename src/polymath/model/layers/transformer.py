@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import Literal
 
 import torch
-import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
 from ...problem.form import Form, Tokens
-from ._pieces import attendable, embedded, in_place, masked
+from ._pieces import attendable, attention, embedded, in_place, masked
 from .base import Activation, Layer
 
 
@@ -65,7 +64,7 @@ class _Transformer(nn.Module):
             earlier_QK = torch.ones(length, length, dtype=torch.bool, device=mask_BT.device).tril()
             itself_QK = torch.eye(length, dtype=torch.bool, device=mask_BT.device)
             seen_B1QK = (seen_B1QK & earlier_QK) | itself_QK
-        turn = _turns(x_BTD.shape[1], self.rotary, like=x_BTD) if self.rotary else None
+        turn = turns(x_BTD.shape[1], self.rotary, like=x_BTD) if self.rotary else None
         for block in self.blocks:
             x_BTD = block(x_BTD, seen_B1QK, turn)
         return Tokens(masked(self.norm(x_BTD), mask_BT), mask_BT)
@@ -95,14 +94,14 @@ class _Block(nn.Module):
         parts = self.query_key_value(x_BTD).view(batch, length, 3, self.heads, width // self.heads)
         query, key, value = parts.permute(2, 0, 3, 1, 4)
         if turn is not None:
-            query, key = _turned(query, turn), _turned(key, turn)
+            query, key = turned(query, turn), turned(key, turn)
         rate = self.rate if self.training else 0.0
-        seen_heads = F.scaled_dot_product_attention(query, key, value, attn_mask=seen, dropout_p=rate)
+        seen_heads = attention(query, key, value, seen=seen, dropout=rate)
         result: Tensor = self.out(seen_heads.transpose(1, 2).reshape(batch, length, width))
         return result
 
 
-def _turns(length: int, width: int, *, like: Tensor) -> tuple[Tensor, Tensor]:
+def turns(length: int, width: int, *, like: Tensor) -> tuple[Tensor, Tensor]:
     """Cosines and sines [T, width] of the rotary angles."""
     speed = 10000.0 ** (-torch.arange(0, width, 2, device=like.device, dtype=torch.float32) / width)
     angle = torch.outer(torch.arange(length, device=like.device, dtype=torch.float32), speed)
@@ -110,6 +109,7 @@ def _turns(length: int, width: int, *, like: Tensor) -> tuple[Tensor, Tensor]:
     return angle.cos().to(like.dtype), angle.sin().to(like.dtype)
 
 
-def _turned(x: Tensor, turn: tuple[Tensor, Tensor]) -> Tensor:
+def turned(x: Tensor, turn: tuple[Tensor, Tensor]) -> Tensor:
+    """Queries or keys [..., T, width] turned by the angles of their places."""
     left, right = x.chunk(2, -1)
     return (x * turn[0] + torch.cat([-right, left], -1) * turn[1]).to(x.dtype)

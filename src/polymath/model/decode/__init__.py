@@ -1,0 +1,6 @@
+"""Decoding: answers made token by token by a path whose last layer is a decoder. Knows no search and no training."""
+
+from .generate import generate, memory, stream, written
+from .settings import Decoding
+
+__all__ = ["Decoding", "generate", "memory", "stream", "written"]

@@ -1,0 +1,186 @@
+"""The space of sentences: everything that is read becomes tokens, and a decoder writes what it makes of them.
+
+Defaults were measured on Multi30k (29,000 pairs) on one CPU core; see docs/sentences.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ...model.layers import Layer
+from ...model.layers.as_tokens import AsTokens
+from ...model.layers.convolution import Convolution
+from ...model.layers.embedding import Embedding
+from ...model.layers.pixels import Pixels
+from ...model.layers.pool_tokens import PoolTokens
+from ...model.layers.recurrent import Recurrent
+from ...model.layers.recurrent_decoder import RecurrentDecoder
+from ...model.layers.residual_stage import ResidualStage
+from ...model.layers.transformer import Transformer
+from ...model.layers.transformer_decoder import TransformerDecoder
+from ...model.path import INPUT, Gene, Path
+from ...problem.form import Form
+from ...problem.problem import Problem
+from ...train.recipe import GradientRecipe
+from ..choices import Choose
+from . import tables
+from .parents import Parent, begun, careful, choose_parent
+from .pieces import Chain, around
+
+FAMILIES = ("transformer", "stacked", "small")
+"""`stacked`: deep residual LSTMs as in Wu et al. 2016; `small`: one GRU each way, one that writes."""
+LONGEST = 512
+"""Tokens that are read of a text: attention costs the square of them."""
+FEW_ROWS, SOME_ROWS = 3_000, 15_000
+PLACES = 64
+"""Places of a picture that the decoder looks at, about: 8 x 8."""
+
+
+def space(
+    choose: Choose,
+    problem: Problem,
+    *,
+    rows: int,
+    mirrored: bool = False,
+    layers: Sequence[str] = (),
+    parents: tuple[Parent, ...] = (),
+) -> tuple[Path, GradientRecipe]:
+    """A path that reads every port and writes every text, and how it is trained on this many rows.
+
+    Its arguments are those of `rows.problem_space`. What a stored path makes of the input is read beside the rest.
+    """
+    made = _Made.chosen(choose, rows)
+    genes: list[Gene] = []
+    sources: list[str] = []
+    forms = dict(problem.all_ports)
+    parent = choose_parent(choose, "start from", parents) if parents else None
+    if parent is not None:
+        genes, name = begun(choose, parent)
+        sources.append(name)
+    for number, (port, form) in enumerate(sorted(problem.ports.items())):
+        more, name = _reader(choose, port, form, made, prefix=f"port{number}", layers=layers)
+        genes += more
+        sources.append(name)
+    given = Path(genes=tuple(genes), outputs={}).forms(forms)
+    if len(sources) > 1 or given[sources[0]].kind != "tokens" or given[sources[0]].width != made.width:
+        genes.append(Gene(name="read", layer=AsTokens(width=made.width), inputs=tuple(sources)))
+        sources = ["read"]
+    outputs: dict[str, str] = {}
+    for number, output in enumerate(problem.outputs):
+        if output.answer.kind == "tokens":
+            name = f"writer{number}"
+            inputs = (sources[0], f"{INPUT}{problem.answer_port(output)}")
+            genes.append(Gene(name=name, layer=made.decoder(), inputs=inputs))
+            outputs[output.name] = name
+    others = {output.name: output.head_width for output in problem.outputs if output.name not in outputs}
+    if others:
+        genes.append(Gene(name="pooled", layer=PoolTokens(how="mean_max"), inputs=(sources[0],)))
+        more, heads = tables.linear_heads("pooled", others)
+        genes, outputs = [*genes, *more], outputs | heads
+    path, how = Path(genes=tuple(genes), outputs=outputs), recipe(choose, made.family, rows=rows)
+    return path, careful(choose, how, path) if parent else how
+
+
+@dataclass(frozen=True)
+class _Made:
+    """What readers and writers are made of."""
+
+    family: str
+    width: int
+    depth: int
+    dropout: float
+    heads: int = 4
+    expansion: int = 4
+    look: str = "dot"
+
+    @classmethod
+    def chosen(cls, choose: Choose, rows: int) -> _Made:
+        family = choose("family", FAMILIES)
+        usual = 128 if rows < FEW_ROWS else 256
+        width = choose("width", [usual, 2 * usual, usual // 2])
+        strong = rows < SOME_ROWS
+        dropout = choose("dropout", [0.3, 0.2, 0.1] if strong else [0.1, 0.2, 0.3])
+        if family == "transformer":
+            depth = choose("depth", [2, 3, 4] if strong else [3, 2, 4, 6])
+            heads, expansion = choose("heads", [4, 8]), choose("expansion", [4, 2])
+            return cls(family, width, depth, dropout, heads=heads, expansion=expansion)
+        look = choose("look", ["dot", "additive"])
+        depth = choose("depth", [3, 4, 2, 6]) if family == "stacked" else 1
+        return cls(family, width, depth, dropout + 0.1, look=look)
+
+    def decoder(self) -> Layer:
+        if self.family == "transformer":
+            return TransformerDecoder(
+                depth=self.depth, heads=self.heads, expansion=self.expansion, dropout=self.dropout
+            )
+        return RecurrentDecoder.model_validate(
+            {
+                "width": self.width,
+                "cell": "lstm" if self.family == "stacked" else "gru",
+                "depth": self.depth,
+                "look": self.look,
+                "dropout": self.dropout,
+            }
+        )
+
+
+def _reader(
+    choose: Choose, port: str, form: Form, made: _Made, *, prefix: str, layers: Sequence[str]
+) -> tuple[list[Gene], str]:
+    """Genes that turn what stands at a port into something to look at, and the name of the one that gives it."""
+    if form.kind == "tokens":
+        return _text(port, form, made, prefix=prefix)
+    if form.kind == "map":
+        return _picture(port, form, made, prefix=prefix)
+    return tables.encoder(choose, port, form, prefix=prefix, layers=layers)
+
+
+def _text(port: str, form: Form, made: _Made, *, prefix: str) -> tuple[list[Gene], str]:
+    chain = Chain({f"{INPUT}{port}": form})
+    length = LONGEST if form.size[0] > LONGEST else 0
+    chain.add(f"{prefix}.embedding", Embedding(width=made.width, length=length, dropout=made.dropout))
+    if made.family == "transformer":
+        layer = Transformer(
+            depth=made.depth, heads=made.heads, expansion=made.expansion, dropout=made.dropout, activation="relu"
+        )
+        chain.add(f"{prefix}.transformer", layer)
+        return chain.genes, chain.last
+    stacked = made.family == "stacked"
+    cell = "lstm" if stacked else "gru"
+    both = Recurrent.model_validate({"width": made.width // 2, "cell": cell, "dropout": made.dropout})
+    chain.add(f"{prefix}.both_ways", both)
+    if made.depth > 1:
+        above = Recurrent(width=made.width, cell="lstm", both_ways=False, depth=made.depth - 1, dropout=made.dropout)
+        chain.add(f"{prefix}.above", above)
+    return chain.genes, chain.last
+
+
+def _picture(port: str, form: Form, made: _Made, *, prefix: str) -> tuple[list[Gene], str]:
+    """Convolutions that halve the picture until few enough places are left to look at."""
+    chain = Chain({f"{INPUT}{port}": form})
+    chain.add(f"{prefix}.pixels", Pixels())
+    chain.add(f"{prefix}.stem", Convolution(width=32, step=2 if max(form.size) > 48 else 1))
+    number = 0
+    while chain.form.size[0] * chain.form.size[1] > PLACES and number < 6:
+        wide = min(32 * 2 ** (number + 1), made.width)
+        chain.add(f"{prefix}.stage{number}", ResidualStage(width=wide))
+        number += 1
+    return chain.genes, chain.last
+
+
+def recipe(choose: Choose, family: str, *, rows: int) -> GradientRecipe:
+    """How a net that writes is trained on this many rows."""
+    batch = 32 if rows < FEW_ROWS else 64 if rows < SOME_ROWS else 96
+    return GradientRecipe(
+        rule="adamw",
+        learning_rate=around(choose, "recipe.learning_rate", 2e-3 if family == "transformer" else 3e-3, factor=3),
+        weight_decay=around(choose, "recipe.weight_decay", 5e-2, factor=10),
+        batch=choose("recipe.batch", [batch, 2 * batch, batch // 2]),
+        smoothing=choose("recipe.smoothing", [0.1, 0.0]),
+        warmup=around(choose, "recipe.warmup", 0.05, factor=3),
+        ema=around(choose, "recipe.ema", 0.1, factor=5),
+        clip=1.0,
+        # Half the time of float32 on processors made for it; elsewhere it is float32.
+        precision="bfloat16",
+    )
