@@ -28,6 +28,8 @@ MOST_SIDE = 1024
 """Pixels of a canvas each way at most; larger pictures are scaled down, and answered at their own size."""
 MOST_BYTES = 4 << 30
 """Of all pictures of a problem on their canvases."""
+GRID = 32
+"""Sides of a canvas, and of pictures when they are answered, are multiples of this, unless all have one size."""
 USUAL = 95
 """Percentile of the sides that a canvas holds: of a few pictures that are larger yet, training sees a part."""
 
@@ -117,7 +119,8 @@ LOOKED_AT, CONTINUOUS = 12, 64
 
 def is_pixels(kind: pa.DataType, in_files: bool) -> bool:
     """Whether a target column holds a value for every pixel: paths of images, a file per class, or arrays."""
-    return bool(in_files or pa.types.is_map(kind) or isinstance(kind, pa.FixedShapeTensorType))
+    arrays = isinstance(kind, pa.FixedShapeTensorType) and len(kind.shape) >= 2
+    return bool(in_files or arrays or pa.types.is_map(kind))
 
 
 def pixels_type(values: pa.Array) -> tuple[str, str]:
@@ -163,9 +166,11 @@ def canvas_of(sizes_N2: np.ndarray, *, count: int) -> tuple[Canvas, str]:
     room = (MOST_BYTES / max(3.0 * count, 1.0) / float(largest[0] * largest[1])) ** 0.5
     scale = float(min(1.0, MOST_SIDE / largest.max(), room))
     height, width = (int(np.ceil(side * scale)) for side in largest)
-    canvas = Canvas(max(height, 8), max(width, 8), round(scale, 6))
     shown = " x ".join(str(side) for side in sizes_N2[0][::-1])
-    alike = (sizes_N2 == sizes_N2[0]).all()
+    alike = bool((sizes_N2 == sizes_N2[0]).all())
+    if not alike:  # halved again and again without a rest, so that maps of other sizes lie on the same grid
+        height, width = (-(-side // GRID) * GRID for side in (height, width))
+    canvas = Canvas(max(height, 8), max(width, 8), round(scale, 6))
     low, high = (" x ".join(str(int(side)) for side in edge[::-1]) for edge in (sizes_N2.min(0), sizes_N2.max(0)))
     note = f"Pictures of {shown}" if alike else f"Pictures from {low} to {high} on a canvas of {width} x {height}"
     note += "" if scale == 1 else f", learned at {100 * scale:.0f} % of their size and answered at all of it"

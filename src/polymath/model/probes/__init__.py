@@ -14,11 +14,20 @@ from .linear import LinearProbe
 from .nearest import NearestProbe
 from .ngrams import NgramsProbe
 from .patches import PatchesProbe
+from .pixels import PixelsProbe
 from .prototypes import PrototypesProbe
 from .trees import TreesProbe
 
 AnyProbe: TypeAlias = (
-    ConstantProbe | ForestProbe | LinearProbe | NearestProbe | NgramsProbe | PatchesProbe | PrototypesProbe | TreesProbe
+    ConstantProbe
+    | ForestProbe
+    | LinearProbe
+    | NearestProbe
+    | NgramsProbe
+    | PatchesProbe
+    | PixelsProbe
+    | PrototypesProbe
+    | TreesProbe
 )
 
 PROBES: tuple[type[Probe], ...] = (
@@ -28,6 +37,7 @@ PROBES: tuple[type[Probe], ...] = (
     NearestProbe,
     NgramsProbe,
     PatchesProbe,
+    PixelsProbe,
     PrototypesProbe,
     TreesProbe,
 )
@@ -44,6 +54,7 @@ __all__ = [
     "NearestProbe",
     "NgramsProbe",
     "PatchesProbe",
+    "PixelsProbe",
     "Probe",
     "PrototypesProbe",
     "TreesProbe",

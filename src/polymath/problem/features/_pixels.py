@@ -13,7 +13,7 @@ import pyarrow as pa
 import torch
 from pydantic import Field
 
-from ...spec import BadInput
+from ...spec import BadInput, Json
 from ..form import Form, pixels
 from ._masks import Canvas, raw_masks, size_of
 from ._pictures import NoPicture, _pool
@@ -71,6 +71,10 @@ class PixelTarget(Feature):
     def known(self, target: np.ndarray) -> np.ndarray:
         places = tuple(range(1, target.ndim))
         return np.asarray(self.holds(target).any(axis=places)) if len(target) else np.zeros(0, dtype=bool)
+
+    def said(self, raw_CHW: np.ndarray) -> dict[str, Json]:
+        """The answer about one picture from its raw prediction, at any size."""
+        raise NotImplementedError
 
     def holds(self, target: np.ndarray) -> np.ndarray:
         """Which pixels hold a value that teaches and judges."""

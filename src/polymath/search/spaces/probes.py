@@ -11,6 +11,7 @@ from ...model.probes import (
     NearestProbe,
     NgramsProbe,
     PatchesProbe,
+    PixelsProbe,
     Probe,
     PrototypesProbe,
     TreesProbe,
@@ -69,6 +70,13 @@ def patches(choose: Choose) -> PatchesProbe:
     )
 
 
+def pixels(choose: Choose) -> PixelsProbe:
+    """A forest at every pixel, on what its surroundings look like."""
+    return PixelsProbe(
+        num_trees=choose("pixels.num_trees", [10, 20]), num_pixels=choose("pixels.num_pixels", [40_000, 100_000])
+    )
+
+
 def prototypes(choose: Choose) -> PrototypesProbe:
     """Class means in a whitened space, of the features as they are or of a random projection."""
     return PrototypesProbe(
@@ -85,6 +93,7 @@ SETTINGS: dict[str, Callable[[Choose], Probe]] = {
     "forest": forest,
     "ngrams": ngrams,
     "patches": patches,
+    "pixels": pixels,
 }
 """Method -> its settings as choices. In the order in which they are tried: cheapest first."""
 

@@ -1,0 +1,56 @@
+"""Answers that are pictures, as files: a mask or a map of numbers for each picture, called like it."""
+
+from __future__ import annotations
+
+import base64
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ..spec import BadInput
+
+START = "data:image/"
+ENDINGS = {"png": ".png", "tiff": ".tif"}
+
+
+def is_picture(value: object) -> bool:
+    """Whether a value is a picture in a data URL."""
+    return isinstance(value, str) and value.startswith(START)
+
+
+def write(answers: Sequence[Mapping[str, Any]], names: Sequence[str], folder: Path) -> list[dict[str, Any]]:
+    """Writes every picture among the answers below `folder`, in a folder per output where these are several.
+
+    `names`: of the files, without their endings. Gives the answers with the path of its file for each picture.
+    Raises BadInput.
+    """
+    outputs = sorted({name for answer in answers for name in answer if name != "error"})
+    result: list[dict[str, Any]] = [dict(answer) for answer in answers]
+    for answer, name in zip(result, names, strict=True):
+        for output in outputs:
+            value = answer.get(output, {}).get("value")
+            if not is_picture(value):
+                continue
+            head, _, content = str(value).partition(";base64,")
+            ending = ENDINGS.get(head.removeprefix(START), ".png")
+            place = folder / (output if len(outputs) > 1 else "") / f"{name}{ending}"
+            try:
+                place.parent.mkdir(parents=True, exist_ok=True)
+                place.write_bytes(base64.b64decode(content))
+            except OSError as error:
+                raise BadInput(
+                    f"cannot be written: {error.strerror}", file=place, remedy="Name another folder."
+                ) from None
+            answer[output] = {**answer[output], "value": str(place)}
+    return result
+
+
+def names_of(paths: Sequence[str | None]) -> list[str]:
+    """A name for every row: where its picture lies below what all have in common; numbers where there is no path."""
+    known = [path for path in paths if path]
+    if len(known) < len(paths) or not known:
+        return [f"{row:06d}" for row in range(1, len(paths) + 1)]
+    base = os.path.commonpath([os.path.dirname(path) for path in known])
+    stems = [os.path.splitext(os.path.relpath(path, base))[0] for path in known]
+    return stems if len(set(stems)) == len(stems) else [f"{row:06d}-{stem}" for row, stem in enumerate(stems, 1)]
