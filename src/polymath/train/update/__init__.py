@@ -18,16 +18,21 @@ The interface that a bulk evaluator builds on:
   `weight -= learning_rate_K1 * update`. `expression.weighted`, `.scheduled`, `.random` say what it reads. Call it
   under `torch.no_grad()`; do not write to what it returns. Give `Operands.scratch` a list that you keep, one for each
   shape: large tensors are then several times faster.
+* `simplify(expression)` says the same with fewer parts; `formula(expression)` is how people write it;
+  `behaviour(expression)` is a digest, equal for rules that do the same up to a factor.
 * `KNOWN[name]`: the rules that people made (`adamw`, `lion`, `powersign_linear`, ...).
 * `progress` may be a tensor that broadcasts over the gradient, where trainings of different length are stacked.
 """
 
+from .behaviour import behaviour
 from .evaluate import Operands, evaluate, new_state
 from .expression import Expression, parse
+from .formula import formula
 from .known import KNOWN
+from .simplify import simplify
 from .vocabulary import DELTA, FUNCTIONS, OPERANDS, SHORT
 
-__all__ = [
+__all__ = ["DELTA", "FUNCTIONS", "KNOWN", "OPERANDS", "SHORT", "Expression", "Operands", "behaviour", "evaluate", "formula", "new_state", "parse", "simplify"]
     "DELTA",
     "FUNCTIONS",
     "KNOWN",

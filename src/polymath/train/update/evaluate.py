@@ -278,8 +278,11 @@ class _Run:
         if name == "log":
             return Scaled(torch.mul(tensor, scale, out=self._out(x)).abs_().add_(DELTA).log_(), 1.0)
         assert name in ("exp", "tanh")
+        function = torch.exp if name == "exp" else torch.tanh
+        if scale == 1:
+            return Scaled(function(tensor, out=self._out(x)), 1.0)
         plain = torch.mul(tensor, scale, out=self._out(x))
-        return Scaled(plain.exp_() if name == "exp" else plain.tanh_(), 1.0)
+        return Scaled(function(plain, out=plain), 1.0)
 
     def _drop(self, x: Value, share: float) -> Scaled:
         """As dropout: what is kept grows by what is lost."""

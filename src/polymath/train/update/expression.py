@@ -189,7 +189,7 @@ class _Builder:
         root = self._read(update, 0)
         for name in self._blocks:  # blocks that nothing uses must be right too
             self._block(name, 0)
-        graph = _used(tuple(self._places), root)
+        graph = used(tuple(self._places), root)
         if len(graph) > MAX_NODES:
             raise BadInput(f"an update rule is too large: {len(graph)} parts", remedy=f"At most {MAX_NODES}.")
         if _depth(graph) > MAX_DEPTH:
@@ -273,7 +273,7 @@ class _Builder:
         return self._places.setdefault(node, len(self._places))
 
 
-def _used(nodes: Graph, root: int) -> Graph:
+def used(nodes: Graph, root: int) -> Graph:
     """The nodes that `root` needs, in their order, with `root` last."""
     needed, stack = set(), [root]
     while stack:

@@ -12,14 +12,14 @@ _AGREEMENT: Json = ["*", ["sign", "g"], ["sign", "m"]]
 
 def _momentum(memory: float) -> Json:
     """The sum of all gradients, each weighing `memory` times the next: PyTorch's momentum."""
-    return ["*", 1 / (1 - memory), ["raw_mean", "g", memory]]
+    return ["*", round(1 / (1 - memory), 12), ["raw_mean", "g", memory]]
 
 
-_DECAYS: dict[str, Json] = {
-    "": 1,
-    "_linear": "linear_decay",
-    "_cosine": ["cosine_decay", 0.5],
-    "_restart": ["restart_decay", 20],
+_DECAYED: dict[str, Json] = {
+    "": _AGREEMENT,
+    "_linear": ["*", "linear_decay", _AGREEMENT],
+    "_cosine": ["*", ["cosine_decay", 0.5], _AGREEMENT],
+    "_restart": ["*", ["restart_decay", 20], _AGREEMENT],
 }
 """The decays f(t) of Bello et al. (2017, arXiv 1709.07417, section 4.2): PowerSign-ld, -cd, -rd and so on."""
 _PLAIN: dict[str, Json] = {
@@ -31,8 +31,8 @@ _PLAIN: dict[str, Json] = {
     "adam": "adam",  # Kingma & Ba 2015, arXiv 1412.6980
     "adamw": ["+", "adam", ["*", 0.01, "w"]],  # Loshchilov & Hutter 2019, arXiv 1711.05101
     "lion": ["sign", ["+", ["*", 0.9, ["previous_mean", "g", 0.99]], ["*", 0.1, "g"]]],  # Chen et al. 2023, 2302.06675
-    **{f"powersign{name}": ["*", ["exp", ["*", decay, _AGREEMENT]], "g"] for name, decay in _DECAYS.items()},
-    **{f"addsign{name}": ["*", ["+", 1, ["*", decay, _AGREEMENT]], "g"] for name, decay in _DECAYS.items()},
+    **{f"powersign{name}": ["*", ["exp", decayed], "g"] for name, decayed in _DECAYED.items()},
+    **{f"addsign{name}": ["*", ["+", 1, decayed], "g"] for name, decayed in _DECAYED.items()},
 }
 KNOWN = MappingProxyType({name: Expression(update=update) for name, update in _PLAIN.items()})
 """By name. `adamw` has PyTorch's decay of 0.01 written in; for another, take `adam` and the optimizer's own decay."""

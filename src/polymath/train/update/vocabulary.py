@@ -23,8 +23,6 @@ class Function:
     """A function of the language: how many expressions it takes, and whether a number follows them."""
 
     inputs: int
-    formula: str
-    """How it is written; `{0}`, `{1}` are its inputs, `{n}` its number."""
     number: Number | None = None
     """Smallest and largest value of its number; None if it takes none."""
     constant: Callable[..., float] | None = None
@@ -54,34 +52,34 @@ def _clip(x: float, bound: float) -> float:
 _MEMORY: Number = (0.0, 0.99999)
 FUNCTIONS: dict[str, Function] = {
     # of one expression
-    "identity": Function(1, "{0}", constant=lambda x: x),
-    "negate": Function(1, "-{0}", constant=lambda x: -x),
-    "sign": Function(1, "sign({0})", constant=_sign),
-    "abs": Function(1, "|{0}|", constant=abs),
-    "square": Function(1, "{0}^2", constant=lambda x: x * x),
-    "cube": Function(1, "{0}^3", constant=lambda x: x * x * x),
-    "sqrt": Function(1, "sqrt|{0}|", constant=lambda x: math.sqrt(abs(x))),
-    "exp": Function(1, "e^{0}", constant=lambda x: math.exp(min(x, 1e4)) if x < 700 else math.inf),
-    "log": Function(1, "log|{0}|", constant=_log),
-    "tanh": Function(1, "tanh({0})", constant=math.tanh),
-    "reciprocal": Function(1, "1/{0}", constant=lambda x: _divide(1.0, x)),
+    "identity": Function(1, constant=lambda x: x),
+    "negate": Function(1, constant=lambda x: -x),
+    "sign": Function(1, constant=_sign),
+    "abs": Function(1, constant=abs),
+    "square": Function(1, constant=lambda x: x * x),
+    "cube": Function(1, constant=lambda x: x * x * x),
+    "sqrt": Function(1, constant=lambda x: math.sqrt(abs(x))),
+    "exp": Function(1, constant=lambda x: math.exp(min(x, 1e4)) if x < 700 else math.inf),
+    "log": Function(1, constant=_log),
+    "tanh": Function(1, constant=math.tanh),
+    "reciprocal": Function(1, constant=lambda x: _divide(1.0, x)),
     # of one expression and a number
-    "clip": Function(1, "clip({0}, {n})", number=(1e-12, 1e12), constant=_clip),
-    "drop": Function(1, "drop({0}, {n})", number=(0.0, 0.99)),
-    "mean": Function(1, "mean({0}, {n})", number=_MEMORY),
-    "raw_mean": Function(1, "raw_mean({0}, {n})", number=_MEMORY),
-    "previous_mean": Function(1, "previous_mean({0}, {n})", number=_MEMORY),
+    "clip": Function(1, number=(1e-12, 1e12), constant=_clip),
+    "drop": Function(1, number=(0.0, 0.99)),
+    "mean": Function(1, number=_MEMORY),
+    "raw_mean": Function(1, number=_MEMORY),
+    "previous_mean": Function(1, number=_MEMORY),
     # of two expressions
-    "+": Function(2, "{0} + {1}", constant=lambda x, y: x + y),
-    "-": Function(2, "{0} - {1}", constant=lambda x, y: x - y),
-    "*": Function(2, "{0} * {1}", constant=lambda x, y: x * y),
-    "/": Function(2, "{0} / {1}", constant=_divide),
-    "power": Function(2, "|{0}|^{1}", constant=_power),
-    "left": Function(2, "{0}", constant=lambda x, y: x),
+    "+": Function(2, constant=lambda x, y: x + y),
+    "-": Function(2, constant=lambda x, y: x - y),
+    "*": Function(2, constant=lambda x, y: x * y),
+    "/": Function(2, constant=_divide),
+    "power": Function(2, constant=_power),
+    "left": Function(2, constant=lambda x, y: x),
     # of nothing but a number
-    "noise": Function(0, "noise({n})", number=(0.0, 1e6)),
-    "cosine_decay": Function(0, "cosine({n})", number=(0.0, 1e4)),
-    "restart_decay": Function(0, "restart({n})", number=(1e-3, 1e4)),
+    "noise": Function(0, number=(0.0, 1e6)),
+    "cosine_decay": Function(0, number=(0.0, 1e4)),
+    "restart_decay": Function(0, number=(1e-3, 1e4)),
 }
 MEANS = ("mean", "raw_mean", "previous_mean")
 """The functions that keep state. `raw_mean` starts from 0; `mean` makes good for that; `previous_mean` is the raw mean

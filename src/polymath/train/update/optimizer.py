@@ -1,0 +1,203 @@
+"""Any rule of the language as a `torch.optim.Optimizer`.
+
+Small tensors are worked on together, as one: a step then costs some ten operations, not ten for each tensor. Large ones
+are worked on where they are, chunk by chunk, so that what is computed on the way stays small.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ...spec import BadInput, Json
+from .evaluate import Operands, evaluate_scaled
+from .expression import Expression, parse
+from .flat import Bucket, Part, bucketed
+from .known import KNOWN
+from .program import compiled
+from .vocabulary import DELTA
+
+_Step = Callable[..., None]
+
+
+def rule_of(rule: Expression | Json) -> Expression:
+    """The rule of this name, or that this JSON describes. Raises BadInput."""
+    if isinstance(rule, str) and rule in KNOWN:
+        return KNOWN[rule]
+    return parse(rule)
+
+
+class ExpressionOptimizer(torch.optim.Optimizer):
+    """`weights -= lr * (update + weight_decay * weights)`, with the update that the rule says.
+
+    `rule` is an Expression, its JSON, or the name of a known rule. A rule with a schedule needs `total_steps`, or the
+    group's `progress` (0 to 1) set before each step. Weights in bfloat16 or float16 keep their running means in
+    float32. `whole` leaves each step to `torch.compile`: the first takes seconds to minutes and needs a C++
+    compiler; then any rule runs about as fast as PyTorch's fused optimizers. Raises BadInput for what is no rule and
+    for a saved state that belongs to another.
+    """
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        rule: Expression | Json,
+        *,
+        lr: float = 1e-3,
+        weight_decay: float = 0.0,
+        total_steps: int | None = None,
+        whole: bool = False,
+    ) -> None:
+        expression = rule_of(rule)
+        if not lr >= 0 or not weight_decay >= 0:
+            raise BadInput("the learning rate and the weight decay of an optimizer are not negative", value=lr)
+        self._compiled = _compiled_step(expression) if whole else None
+        super().__init__(
+            params,
+            {
+                "lr": lr,
+                "weight_decay": weight_decay,
+                "total_steps": total_steps,
+                "progress": None,
+                "rule": expression.to_json(),
+            },
+        )
+        self._prepare()
+
+    @property
+    def rule(self) -> Expression:
+        """What it subtracts from the weights."""
+        return self._rule
+
+    def _prepare(self) -> None:
+        self._rule = parse(self.param_groups[0]["rule"])
+        self._buckets: dict[int, list[Bucket]] = {}
+        self._scratch: dict[tuple[Any, ...], list[Tensor]] = {}
+        self._adam = adam_kernel(self._rule) if self._compiled is None else None
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        self._compiled = getattr(self, "_compiled", None)
+        self._prepare()
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
+        """One step for all parameters that have a gradient."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for number, group in enumerate(self.param_groups):
+            for bucket in self._current(number, group):
+                bucket.advance()
+                rate = float(group["lr"])
+                progress = self._progress(group, bucket.step)
+                for part in bucket.parts():
+                    self._apply(part, rate=rate, keep=1 - rate * group["weight_decay"], progress=progress)
+                bucket.finish()
+        return loss
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """As of every optimizer; the running means keep their precision."""
+        for group in state_dict["param_groups"]:
+            if group.get("rule") != self._rule.to_json():
+                raise BadInput(
+                    "the saved state belongs to another update rule",
+                    value=group.get("rule"),
+                    remedy="Make the optimizer with the rule that was saved.",
+                )
+        super().load_state_dict(state_dict)
+        places = [place for group in state_dict["param_groups"] for place in group["params"]]
+        parameters = [parameter for group in self.param_groups for parameter in group["params"]]
+        for place, parameter in zip(places, parameters, strict=True):
+            for key, value in state_dict["state"].get(place, {}).items():
+                if isinstance(value, Tensor) and key != "step":
+                    self.state[parameter][key] = value.detach().clone().to(parameter.device)
+
+    def _current(self, number: int, group: dict[str, Any]) -> list[Bucket]:
+        """The buckets of a group, made anew when other parameters take gradients or a state was loaded."""
+        learning: list[nn.Parameter] = [parameter for parameter in group["params"] if parameter.grad is not None]
+        buckets = self._buckets.get(number)
+        if buckets is None or not _fits(buckets, learning, self.state):
+            buckets = bucketed(learning, self.state, len(self._rule.means), weighted=self._weighted)
+            self._buckets[number] = buckets
+        return buckets
+
+    @property
+    def _weighted(self) -> bool:
+        return self._rule.weighted or self._compiled is not None or self._adam is not None
+
+    def _progress(self, group: dict[str, Any], step: int) -> float | None:
+        if not self._rule.scheduled:
+            return None
+        if group["progress"] is not None:
+            return float(group["progress"])
+        if not group["total_steps"]:
+            raise BadInput("the update rule follows a schedule", remedy="Give the optimizer total_steps=.")
+        return min((step - 1) / int(group["total_steps"]), 1.0)
+
+    def _apply(self, part: Part, *, rate: float, keep: float, progress: float | None) -> None:
+        if self._compiled is not None:
+            numbers = [torch.tensor(float(number)) for number in (rate, keep, part.step, progress or 0.0)]
+            self._compiled(part.weight, part.gradient, part.means, *numbers)
+            return
+        gradient = part.gradient
+        if self._adam is not None:
+            self._adam(part, rate=rate, keep=keep)
+            return
+        scratch = self._scratch.setdefault((gradient.shape, gradient.dtype, gradient.device), [])
+        operands = Operands(gradient, part.weight, step=part.step, progress=progress, scratch=scratch)
+        part.subtract(evaluate_scaled(self._rule.graph, operands, part.means), rate=rate, keep=keep)
+
+
+def _fits(buckets: list[Bucket], learning: list[nn.Parameter], state: Any) -> bool:
+    """Whether these buckets hold these parameters, and their state is the one that the optimizer holds."""
+    known = {id(parameter) for parameter in learning}
+    return sum(bucket.size for bucket in buckets) == len(known) and all(bucket.fits(known, state) for bucket in buckets)
+
+
+def adam_kernel(expression: Expression) -> Callable[..., None] | None:
+    """PyTorch's own kernel for the whole step, where the rule is Adam of the gradient; else None."""
+    graph = expression.graph
+    adam = next(iter(compiled(graph).adams.values()), None)
+    if adam is None or adam.quotient != len(graph) - 1 or graph[expression.means[adam.first][0]].function != "g":
+        return None
+    if len(expression.means) != 2:
+        return None
+    betas = expression.means[adam.first][1], expression.means[adam.second][1]
+
+    def step(part: Part, *, rate: float, keep: float) -> None:
+        assert part.weight is not None
+        count = torch.tensor(float(part.step), device=part.gradient.device)
+        torch._fused_adamw_(
+            [part.weight],
+            [part.gradient],
+            [part.means[adam.first]],
+            [part.means[adam.second]],
+            [],
+            [count],
+            lr=rate,
+            beta1=betas[0],
+            beta2=betas[1],
+            weight_decay=(1 - keep) / rate if rate else 0.0,
+            eps=DELTA,
+            amsgrad=False,
+            maximize=False,
+        )
+
+    return step
+
+
+def _compiled_step(expression: Expression) -> _Step:
+    graph = expression.graph
+
+    def step(weight: Tensor, gradient: Tensor, means: list[Tensor], *numbers: Tensor) -> None:
+        rate, keep, count, progress = numbers
+        operands = Operands(gradient, weight, step=count, progress=progress)
+        update, scale = evaluate_scaled(graph, operands, means, fused=False)
+        weight.copy_(weight * keep - update * (scale * rate))
+
+    compiled: _Step = torch.compile(step, dynamic=True)
+    return compiled
