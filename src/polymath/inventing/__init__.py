@@ -4,6 +4,74 @@ Two spaces more under the one search loop. What a search finds is recorded as `I
 from then on it is an option in every recipe (a rule) or architecture (a cell) that is searched in that store.
 """
 
-from .found import Invented, Inventions, Order, Silent, Watcher, adopt, adopted, invented, record
+from __future__ import annotations
 
-__all__ = ["Invented", "Inventions", "Order", "Silent", "Watcher", "adopt", "adopted", "invented", "record"]
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from typing import Any
+
+from ..search import Entry, Ledger
+from ..spec import BadInput
+from ..store import Store
+from .found import (
+    Invented,
+    Inventions,
+    Kind,
+    Order,
+    Section,
+    Silent,
+    Watcher,
+    adopt,
+    adopted,
+    invented,
+    lookup,
+    record,
+)
+
+SEARCHES = {"optimizer": "optimizers:search_optimizer", "cell": "cells:search_cell"}
+"""What can be searched for -> module of this room and its function."""
+REPORTS = {"rule": "report:rule_report", "cell": "cells:cell_report"}
+"""Kind of part -> what says more of the best one found."""
+
+
+def searching(what: str) -> Callable[[Store, Order], Inventions]:
+    """The search for parts of one kind, by its name. Raises BadInput."""
+    if what not in SEARCHES:
+        raise BadInput("cannot be searched for", value=what, remedy=f"One of: {', '.join(SEARCHES)}.")
+    found: Callable[[Store, Order], Inventions] = _function(SEARCHES[what])
+    return found
+
+
+def reporting(kind: Kind) -> Callable[..., Sequence[Section]]:
+    """What tells more of the best of a search: `(store, inventions, *, lanes) -> sections of a page`."""
+    found: Callable[..., Sequence[Section]] = _function(REPORTS[kind])
+    return found
+
+
+def entries(store: Store, search: str) -> list[Entry]:
+    """All finished rungs of a search, oldest first."""
+    return list(Ledger(store, search).entries())
+
+
+def _function(place: str) -> Any:
+    module, _, name = place.partition(":")
+    return getattr(import_module(f".{module}", __name__), name)
+
+
+__all__ = [
+    "SEARCHES",
+    "Invented",
+    "Inventions",
+    "Order",
+    "Section",
+    "Silent",
+    "Watcher",
+    "adopt",
+    "adopted",
+    "entries",
+    "invented",
+    "lookup",
+    "record",
+    "reporting",
+    "searching",
+]

@@ -34,6 +34,8 @@ class Invented(Spec):
     """As people read it."""
     score: float
     """By which the search ranked it; higher is better."""
+    rung: int = 0
+    """Rungs of the search that it came through: the score of a later one weighs more."""
     expression: dict[str, Any]
     """Its JSON description in the language of its kind."""
     identity: str = ""
@@ -111,6 +113,16 @@ class Inventions:
         }
 
 
+@dataclass(frozen=True)
+class Section:
+    """A part of the page about a winner: words, and a table under them if it has rows."""
+
+    title: str
+    said: str
+    head: Sequence[str] = ()
+    rows: Sequence[Sequence[str]] = ()
+
+
 def record(store: Store, found: Sequence[Invented]) -> None:
     """Writes leaders of a search, in one durable step; one that stands there already is written anew."""
     store.add_records([Draft(kind=KIND, body=one.model_dump(mode="json"), id=one.name) for one in found])
@@ -121,8 +133,26 @@ def invented(store: Store, search: str | None = None) -> list[Invented]:
     found = [Invented.model_validate(body) for _, body in store.records(KIND)]
     return sorted(
         (one for one in found if search is None or one.name.partition("/")[0] == search),
-        key=lambda one: (-one.score, one.name),
+        key=lambda one: (-one.rung, -one.score, one.name),
     )
+
+
+def lookup(store: Store, name: str) -> Invented:
+    """A leader by its name (`optimizer/137`), the best of a search by the search's (`optimizer`), or an adopted part.
+
+    Raises BadInput, naming what there is.
+    """
+    for kind in ("rule", "cell"):
+        address = store.head(f"{kind}/{name}")
+        if address is not None:
+            return Invented.model_validate(store.record(address))
+    search = name.partition("/")[0]
+    leaders = invented(store, search)
+    for one in leaders:
+        if name in (search, one.name):
+            return one
+    there = ", ".join(one.name for one in leaders[:5]) or "nothing yet: polymath search optimizer --budget 20m"
+    raise BadInput("is nothing that was found in this store", value=name, remedy=f"There is {there}.")
 
 
 def adopt(store: Store, found: Invented, *, name: str) -> Invented:

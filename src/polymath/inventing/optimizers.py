@@ -19,12 +19,14 @@ from ..search import Clock, Experiment, Ledger, Setting, run
 from ..search.cutters.halving import Halving
 from ..search.generators import Experience, generators
 from ..search.spaces.update_rules import KNOWN, known, update_rule
-from ..spec import BadInput, Json, canonical, loads, plain
+from ..spec import BadInput, Json, canonical, loads
 from ..store import Store
 from ..train.update import Expression, parse
+from ..train.update.behaviour import behaviour
+from ..train.update.formula import formula
+from ..train.update.simplify import simplify
 from . import found as records
 from .bulk import RATES, Curve, curve, doublings, train
-from .exercises import Exercise
 from .found import Invented, Inventions, Order
 from .plan import Part, PartPlan, ranked
 from .tasks import lengthened, search_exercises
@@ -93,27 +95,22 @@ def measured(rule: Expression, rung: Rung, curves: Sequence[Curve]) -> dict[str,
 
 
 # In the one process that searches -----------------------------------------------------------------------------------
-def identity(rule: Expression) -> str:
-    """Equal for rules of equal behaviour."""
-    return rule.digest
-
-
-def formula(rule: Expression) -> str:
-    """As people read it, simplified."""
-    return canonical(rule.model_dump(mode="json"))
+def said(rule: Expression) -> str:
+    """As people read it."""
+    return formula(simplify(rule))
 
 
 def part(curves: Sequence[Curve]) -> Part:
     """The search for update rules, as the plan needs it."""
 
     def describe(rule: Expression) -> Json:
-        return rule.model_dump(mode="json")
+        return simplify(rule).model_dump(mode="json")
 
     return Part(
         space=update_rule,
         describe=describe,
-        identify=identity,
-        label=formula,
+        identify=behaviour,
+        label=said,
         first=tuple(known(name) for name in KNOWN),
         works=tuple(rung.work for rung in RUNGS),
         settings={"version": VERSION, "curves": [list(one) for one in curves]},
@@ -133,7 +130,7 @@ def search_optimizer(store: Store | None, order: Order) -> Inventions:
     search = _Search(store, order)
     try:
         order.watcher.say("measuring AdamW, tuned, as the yardstick")
-        curves = _curves(store, engine)
+        curves = yardsticks(store, engine)
         plan = PartPlan(part(curves), Halving(eta=BEST), most=order.experiments, told=search.told)
         ledger = Ledger(store, order.name)
         clock = (
@@ -157,7 +154,7 @@ def search_optimizer(store: Store | None, order: Order) -> Inventions:
     return search.inventions(time.monotonic() - begin)
 
 
-def _curves(store: Store | None, engine: Engine) -> list[Curve]:
+def yardsticks(store: Store | None, engine: Engine) -> list[Curve]:
     """AdamW's curves on the exercises: those that the store has, else measured and kept there."""
     known_ = {} if store is None else {body["exercise"]: body for _, body in store.records(KIND)}
     waiting: dict[int, Future[str]] = {}
@@ -224,23 +221,16 @@ def _invented(experiment: Experiment, search: str) -> Invented:
     return Invented(
         kind="rule",
         name=f"{search}/{experiment.number}",
-        formula=formula(rule),
+        formula=said(rule),
         score=result.score,
-        expression=rule.model_dump(mode="json"),
+        rung=len(experiment.results),
+        expression=simplify(rule).model_dump(mode="json"),
         identity=experiment.sketch.identity,
-        facts=_facts(result.outcome, len(experiment.results)),
+        facts=_facts(result.outcome),
     )
 
 
-def _facts(outcome: Mapping[str, Any], rungs: int) -> dict[str, float]:
-    """Rungs behind it, and by exercise what stands in the outcome."""
-    by_name = {name: one for name, one in plain(outcome.get("exercises", {})).items()}
-    found = {"rungs": float(rungs)}
-    for name, one in by_name.items():
-        found |= {f"{name}: {what}": float(value) for what, value in one.items()}
-    return found
-
-
-def exercises_of(rung: Rung) -> tuple[Exercise, ...]:
-    """What a rung trains, at its length."""
-    return tuple(lengthened(one, rung.length) for one in search_exercises()[: rung.exercises])
+def _facts(outcome: Mapping[str, Any]) -> dict[str, float]:
+    """By exercise what stands in the outcome."""
+    measured_ = outcome["exercises"].items()
+    return {f"{name}: {what}": float(value) for name, one in measured_ for what, value in one.items()}

@@ -1,0 +1,112 @@
+"""What is said of a winner: where it wins and loses, which parts recur among the best, what each part is worth."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from ..engine import Engine, InLine, Processes
+from ..engine.interface import Function
+from ..search import Entry, Ledger
+from ..spec import canonical, loads
+from ..store import Store
+from ..train.update import KNOWN, Expression, parse
+from . import judging, optimizers
+from .found import Inventions, Section
+from .insight import ablations, recurring
+from .judging import BASELINE, Judged
+
+BESIDE = ("adamw", "momentum", "lion", "powersign", "addsign")
+"""What a found rule is held against."""
+WINNER = "found"
+ABLATED_ON = 1
+"""The rung on which parts are left out: all exercises of the search, with seeds that no first rung saw."""
+MOST_RECURRING = 12
+
+
+def rule_report(store: Store, found: Inventions, *, lanes: int, length: float = 1.0) -> list[Section]:
+    """The sections about the best rule of a search; trains on the judging exercises what the store does not know yet.
+
+    `length`: of the judging exercises, for a quick look.
+    """
+    assert found.best is not None
+    best = parse(found.best.expression)
+    judges = _engine(judging.answered, lanes)
+    try:
+        rules = {name: KNOWN[name] for name in BESIDE}
+        judged = judging.judge({**rules, WINNER: best}, judges, store=store, length=length)
+    finally:
+        judges.close()
+    workers = _engine(optimizers.answered, lanes)
+    try:
+        parts = _ablation(store, best, workers)
+    finally:
+        workers.close()
+    return [_against(judged), _by_exercise(judged), _recurring(list(Ledger(store, found.search).entries())), parts]
+
+
+def _engine(function: Function, lanes: int) -> Engine:
+    return InLine(function) if lanes == 1 else Processes(function, lanes=lanes)
+
+
+def _against(judged: Judged) -> Section:
+    rows = []
+    for rule in judged.curves:
+        low, high = judged.interval(rule)
+        rows.append([rule, f"{judged.mean_steps(rule):.3f}", f"{low:.3f} to {high:.3f}", f"{judged.wins(rule):.0%}"])
+    said = (
+        f"{len(judged.exercises)} exercises that no search sees, of other data and other kinds of nets. Steps to what "
+        "AdamW reaches at the end of its decay, over AdamW's own steps: geometric mean, below 1 is better; every rule "
+        "is tuned by the same number of learning rates. Ratios are cut at 0.5 and 2."
+    )
+    return Section("Judged beside what people made", said, ["rule", "steps", "95 % of exercises", "wins"], rows)
+
+
+def _by_exercise(judged: Judged) -> Section:
+    order = sorted(judged.exercises, key=lambda one: judged.steps(WINNER, one))
+    rules = list(judged.curves)
+    rows = [
+        [one, *(f"{judged.steps(rule, one):.2f}" for rule in rules)]
+        + [f"{judged.loss(rule, one):.4g}" for rule in (BASELINE, WINNER)]
+        for one in order
+    ]
+    wins = [one for one in order if judged.steps(WINNER, one) < 1]
+    said = f"It wins on {', '.join(wins) or 'none'}; the rest it loses. The worst case stands last."
+    head = ["exercise", *(f"steps, {rule}" for rule in rules), f"loss, {BASELINE}", f"loss, {WINNER}"]
+    return Section("Where it wins and where it loses", said, head, rows)
+
+
+def _recurring(tried: Sequence[Entry]) -> Section:
+    latest: dict[int, Entry] = {}
+    for entry in tried:
+        if entry.ok:
+            latest[entry.number] = entry
+    ranked = sorted(latest.values(), key=lambda one: (-one.rung, -(one.score or 0.0), one.number))
+    rules = [parse(one.request["part"]) for one in ranked]
+    rows = [
+        [optimizers.said(Expression(update=one.part)), f"{one.best}", f"{one.every}", f"{one.lift:.1f}"]
+        for one in recurring(rules)[:MOST_RECURRING]
+    ]
+    said = f"Sub-expressions that more of the best rules hold than of all {len(rules):,} that trained."
+    return Section("What recurs among the best", said, ["part", "of the best", "of all", "times as often"], rows)
+
+
+def _ablation(store: Store, best: Expression, engine: Engine) -> Section:
+    curves = [list(one) for one in optimizers.yardsticks(store, engine)]
+    variants: list[tuple[str, Expression]] = [("nothing", best)]
+    variants += [(optimizers.said(Expression(update=part)), remains) for part, remains in ablations(best)]
+    futures = [
+        engine.submit(canonical({"part": rule.model_dump(mode="json"), "rung": ABLATED_ON, "curves": curves}))
+        for _, rule in variants
+    ]
+    outcomes: list[Mapping[str, float]] = [loads(future.result()) for future in futures]
+    whole = float(outcomes[0].get("score", 0.0))
+    rows = []
+    for (part, remains), outcome in zip(variants, outcomes, strict=True):
+        score = outcome.get("score") if outcome["ok"] else None
+        shown = ("died", "") if score is None else (f"{score:.3f}", f"{score - whole:+.3f}")
+        rows.append([part, optimizers.said(remains), *shown])
+    said = (
+        "The winner with one part replaced by what it is computed from, on the exercises of the search with other "
+        "seeds. Score: doublings of AdamW's steps, higher is better."
+    )
+    return Section("What each part is worth", said, ["left out", "what remains", "score", "change"], rows)
