@@ -32,7 +32,7 @@ from .known import KNOWN
 from .simplify import simplify
 from .vocabulary import DELTA, FUNCTIONS, OPERANDS, SHORT
 
-__all__ = ["DELTA", "FUNCTIONS", "KNOWN", "OPERANDS", "SHORT", "Expression", "Operands", "behaviour", "evaluate", "formula", "new_state", "parse", "simplify"]
+__all__ = [
     "DELTA",
     "FUNCTIONS",
     "KNOWN",
@@ -40,7 +40,10 @@ __all__ = ["DELTA", "FUNCTIONS", "KNOWN", "OPERANDS", "SHORT", "Expression", "Op
     "SHORT",
     "Expression",
     "Operands",
+    "behaviour",
     "evaluate",
+    "formula",
     "new_state",
     "parse",
+    "simplify",
 ]
