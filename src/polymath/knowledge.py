@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from .predicting import HEAD, Predictor, TaskRecord, bring, load_record, load_version, rollback, versions
-from .spec import Json, num_bytes, seconds
+from .spec import BadInput, Json, num_bytes, seconds
 from .store import Collected, Copied, Merged, Store, StoreError, rebuild, verify
 
 if TYPE_CHECKING:
@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from .growing import Union
     from .keeping import Gone
     from .learning import Listener, Refreshed
+    from .model.decode import Decoding
     from .problem import Problem
+    from .serving import Serving
 
 __all__ = ["Polymath", "StoreError", "Task", "num_bytes", "rebuild", "seconds", "verify"]
 
@@ -31,6 +33,7 @@ class Polymath:
         """`layers`: layers of your own that stored tasks hold, each 'package.module:ClassName'."""
         bring(layers)
         self.store = Store.open(path, read_only=read_only)
+        self._serving: Serving | None = None
 
     def learn(
         self,
@@ -79,6 +82,20 @@ class Polymath:
         """All tasks, by name."""
         names = sorted(head.removeprefix(HEAD) for head in self.store.heads(HEAD))
         return [self.task(name) for name in names]
+
+    def predict_many(self, requests: Sequence[tuple[str, Any]]) -> list[list[dict[str, Json]]]:
+        """Answers of many tasks at once: for each (name of a task, data) a list like that of `Task.predict`.
+
+        What tasks share is held once and computed once for all rows, which stay ready for the next call. Raises
+        BadInput for a task that is not there and for data that cannot be read; a row that cannot be used says why.
+        """
+        from .evaluating import rows_of
+        from .serving import Serving
+
+        if self._serving is None:
+            self._serving = Serving(self.store)
+        serving = self._serving
+        return serving.predict([(name, rows_of(data, serving.problem(name)).table) for name, data in requests])
 
     def union(self) -> Union:
         """The whole growing model: genes and paths of all tasks, read without their weights."""
@@ -153,12 +170,34 @@ class Task:
             self._predictor = Predictor(self.record, self.store)
         return self._predictor
 
-    def predict(self, data: Any) -> list[dict[str, Json]]:
-        """One dictionary per row: output name -> {value, ...}; {"error": why} for a row that cannot be used."""
+    def predict(self, data: Any, **decoding: Any) -> list[dict[str, Json]]:
+        """One dictionary per row: output name -> {value, ...}; {"error": why} for a row that cannot be used.
+
+        `decoding`: how texts are looked for, as `polymath.model.decode.Decoding` has it: `beam=4, n_best=3`.
+        """
         from .evaluating import rows_of
 
+        how = self._decoding(decoding)
         table = rows_of(data, self.predictor.problem).table
-        return [answer for chunk in self.predictor.predict(table) for answer in chunk]
+        return [answer for chunk in self.predictor.predict(table, decoding=how) for answer in chunk]
+
+    def stream(self, row: Mapping[str, Any], **decoding: Any) -> Iterator[str]:
+        """The text written about one row (column -> value), as far as it is written, after each token."""
+        import pyarrow as pa
+
+        how = self._decoding({"beam": 1, **decoding})
+        return self.predictor.stream(pa.table({name: [value] for name, value in row.items()}), decoding=how)
+
+    def _decoding(self, settings: Mapping[str, Any]) -> Decoding | None:
+        """Settings of decoding, once they fit. Raises BadInput for wrong ones, and for tasks that write no text."""
+        if not settings:
+            return None
+        from .model.decode import Decoding
+
+        if not self.predictor.writes:
+            remedy = "Leave out how texts are looked for."
+            raise BadInput("this task writes no text", value=next(iter(settings)), remedy=remedy)
+        return Decoding.wished(settings)
 
     def evaluate(self, data: Any) -> dict[str, Json]:
         """{task, rows, rows_unused, scores: {metric: value}} on rows that hold the truth."""

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from .model.build import PathModule
+    from .model.decode.settings import Decoding
     from .model.path import Path
     from .problem import Dataset, Feature
     from .store import Store
@@ -185,24 +186,43 @@ class Predictor:
         asked = (answer for chunk in self.gate.predict(table) for answer in chunk)
         return np.flatnonzero([self.record.gate.opens(answer) for answer in asked])
 
-    def predict(self, table: pa.Table) -> Iterator[list[dict[str, Json]]]:
+    @property
+    def writes(self) -> bool:
+        """Whether an output is a text, written token by token."""
+        return any(output.answer.kind == "tokens" for output in self.problem.outputs)
+
+    def predict(self, table: pa.Table, *, decoding: Decoding | None = None) -> Iterator[list[dict[str, Json]]]:
         """Chunks of answers, per row a dictionary output -> {value, ...}; {"error": why} where it cannot be used.
 
         {"gated": true, "by": task} where the gate says no: nothing but the gate was computed there.
+        `decoding`: how texts are looked for; None = as the task has it.
         """
         if self.record.gate is None:
-            yield from self._predict(table)
+            yield from self._predict(table, decoding)
             return
         for begin in range(0, len(table), CHUNK_ROWS):
             chunk = table.slice(begin, CHUNK_ROWS)
             rows = self.opened(chunk)
             result: list[dict[str, Json]] = [{"gated": True, "by": self.record.gate.task} for _ in range(len(chunk))]
-            answers = (answer for part in self._predict(chunk.take(rows)) for answer in part)
+            answers = (answer for part in self._predict(chunk.take(rows), decoding) for answer in part)
             for row, answer in zip(rows.tolist(), answers, strict=True):
                 result[row] = answer
             yield result
 
-    def _predict(self, table: pa.Table) -> Iterator[list[dict[str, Json]]]:
+    def stream(self, table: pa.Table, *, decoding: Decoding | None = None) -> Iterator[str]:
+        """The text written about the first row, as far as it is written, after each token. Raises BadInput."""
+        from .model.decode import stream
+        from .problem.features import Text
+
+        feature = next((one for one in self.problem.outputs if isinstance(one, Text)), None)
+        rows, inputs, bad = self.encode(table.slice(0, 1))
+        if feature is None or not len(rows):
+            raise BadInput(
+                "nothing can be written about it", value=bad.get(0), remedy="Give one row to a task of texts."
+            )
+        yield from stream(self.module, feature, inputs, decoding, device=self.device)
+
+    def _predict(self, table: pa.Table, decoding: Decoding | None = None) -> Iterator[list[dict[str, Json]]]:
         """Answers for all rows, whatever a gate says."""
         size = CHUNK_PICTURES if self.of_pixels else CHUNK_ROWS
         for begin in range(0, max(len(table), 1), size):
@@ -216,7 +236,8 @@ class Predictor:
                 yield by_row(found, rows, bad, count=len(chunk))
             elif len(chunk):
                 rows, inputs, bad = self.encode(chunk)
-                found = said(self.module, self.problem, inputs, calibration=self.record.calibration, device=self.device)
+                how = self.record.calibration
+                found = said(self.module, self.problem, inputs, calibration=how, device=self.device, decoding=decoding)
                 yield by_row(found, rows, bad, count=len(chunk))
 
     def raw(self, table: pa.Table) -> Predicted:
@@ -263,8 +284,9 @@ def said(
     *,
     calibration: Mapping[str, Mapping[str, Any]],
     device: str = "cpu",
+    decoding: Decoding | None = None,
 ) -> dict[str, list[dict[str, Json]]]:
-    """Output -> what is said about every row of encoded inputs: {value, ...}."""
+    """Output -> what is said about every row of encoded inputs: {value, ...}; `decoding`: how texts are looked for."""
     found: dict[str, list[dict[str, Json]]] = {}
     if any(not feature.generated for feature in problem.outputs):
         raw = forward(module, inputs, device=device)
@@ -277,7 +299,7 @@ def said(
         elif feature.generated:
             from .model.decode import generate
 
-            found[feature.name] = generate(module, problem, feature, inputs, how, device=device)
+            found[feature.name] = generate(module, problem, feature, inputs, how, device=device, decoding=decoding)
         else:
             found[feature.name] = feature.decode(raw[feature.name], how)
     return found

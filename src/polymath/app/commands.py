@@ -46,7 +46,7 @@ def learn(
         lambda: Wishes(
             name=task_name(name),
             targets=target,
-            types=_pairs(types),
+            types=pairs(types),
             raters=_raters(raters),
             split=_split(split, test_fraction),
             budget_seconds=None if budget is None else seconds(budget),
@@ -81,15 +81,17 @@ def own(layers: list[str] | None) -> tuple[str, ...]:
     return tuple(layers or ())
 
 
-def predict(task: str, data: str, *, out: Path | None, store: Path, as_json: bool) -> None:
-    """Answer for every row."""
+def predict(
+    task: str, data: str, *, out: Path | None, store: Path, as_json: bool, decoding: Mapping[str, Any] | None = None
+) -> None:
+    """Answer for every row; `decoding`: how texts are looked for."""
     with opened(store) as knowledge:
         learned = knowledge.task(task)
         if out is not None and learned.predictor.of_pixels and out.suffix.lower() not in output.ENDINGS:
             predicted = _pictures(learned, data, out)
             out = None
         else:
-            predicted = learned.predict(data)
+            predicted = learned.predict(data, **(decoding or {}))
     if out is not None:
         output.write_predictions(predicted, out)
         terminal.say(f"{len(predicted)} predictions written to {out}")
@@ -233,7 +235,7 @@ def task_name(name: str | None) -> str:
     return name
 
 
-def _pairs(texts: tuple[str, ...]) -> dict[str, str]:
+def pairs(texts: tuple[str, ...]) -> dict[str, str]:
     """['age=number'] -> {'age': 'number'}; the column may hold '=' itself."""
     result = {}
     for text in texts:

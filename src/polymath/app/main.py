@@ -264,6 +264,14 @@ def predict(
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Write a CSV, Parquet or JSON-lines file instead.")
     ] = None,
+    beam: Annotated[int | None, typer.Option(help="Texts: hypotheses kept; 1 is fastest.")] = None,
+    n_best: Annotated[int | None, typer.Option("--n-best", help="Texts: answers told, the best first.")] = None,
+    length: Annotated[float | None, typer.Option(help="Texts: above 1 longer ones, below 1 shorter ones.")] = None,
+    coverage: Annotated[float | None, typer.Option(help="Texts: above 0, leave out nothing of what is read.")] = None,
+    temperature: Annotated[float | None, typer.Option(help="Texts: drawn at random; 1 as learned.")] = None,
+    top_k: Annotated[int | None, typer.Option("--top-k", help="Texts: draw from so many tokens only.")] = None,
+    top_p: Annotated[float | None, typer.Option("--top-p", help="Texts: draw from so much probability.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Texts: of drawing.")] = None,
     layer: Layers = None,
     store: Store = KNOWLEDGE,
     json: Json = False,
@@ -272,7 +280,18 @@ def predict(
     from . import commands
 
     commands.own(layer)
-    commands.predict(task, data, out=out, store=store, as_json=json)
+    given = {
+        "beam": beam,
+        "n_best": n_best,
+        "length": length,
+        "coverage": coverage,
+        "temperature": temperature,
+        "top_k": top_k,
+        "top_p": top_p,
+        "seed": seed,
+    }
+    decoding = {name: value for name, value in given.items() if value is not None}
+    commands.predict(task, data, out=out, store=store, as_json=json, decoding=decoding)
 
 
 @_command

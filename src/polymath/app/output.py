@@ -189,7 +189,7 @@ def _outputs(answers: Sequence[Mapping[str, Any]]) -> list[str]:
 
 def _extra(answers: Sequence[Mapping[str, Any]], name: str) -> list[str]:
     first: Mapping[str, Any] = next((answer[name] for answer in answers if name in answer), {})
-    return [key for key in ("probability", "low", "high", "shares", "mean", "replies") if key in first]
+    return [key for key in ("probability", "low", "high", "shares", "mean", "replies", "alternatives") if key in first]
 
 
 def _cell(value: Any) -> str:
@@ -200,8 +200,8 @@ def _cell(value: Any) -> str:
     if isinstance(value, Mapping):
         return ", ".join(f"{name} {_cell(one)}" for name, one in value.items())
     if isinstance(value, list):
-        return ";".join(str(one["reply"] if isinstance(one, Mapping) else one) for one in value)
-    return "" if value is None else printable(str(value), limit=200)
+        return ";".join(str(one.get("reply", one.get("value")) if isinstance(one, Mapping) else one) for one in value)
+    return "" if value is None else printable(str(value), limit=4_000)
 
 
 ENDINGS = (".jsonl", ".ndjson", ".parquet", ".csv")

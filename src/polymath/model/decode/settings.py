@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from pydantic import Field, model_validator
+from collections.abc import Mapping
+from typing import Any, Self
 
-from ...spec import Spec
+from pydantic import Field, ValidationError, model_validator
+
+from ...spec import BadInput, Spec
 
 
 class Decoding(Spec):
@@ -29,6 +32,18 @@ class Decoding(Spec):
     """Tokens of an answer at most; None = somewhat more than of the longest that was learned from."""
     seed: int = 0
     """Of drawing."""
+
+    @classmethod
+    def wished(cls, settings: Mapping[str, Any]) -> Self:
+        """These settings, the others at their defaults. Raises BadInput naming the first that does not fit."""
+        try:
+            return cls.model_validate(dict(settings))
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_context=False)[0]
+            name = ".".join(map(str, first["loc"])) or ", ".join(settings)
+            what = first["msg"].removeprefix("Value error, ")
+            remedy = f"Settings: {', '.join(cls.model_fields)}."
+            raise BadInput(f"how texts are looked for: {name}: {what}", value=first["input"], remedy=remedy) from None
 
     @model_validator(mode="after")
     def _fits_together(self) -> Decoding:
