@@ -47,6 +47,7 @@ EXAMPLES: dict[str, list[tuple[dict[str, object], tuple[Form, ...]]]] = {
         ({}, (NUMBERS, NUMBERS)),
         ({"combine": "categories", "weights": [1, 0, 3]}, (NUMBERS, NUMBERS, NUMBERS)),
         ({"combine": "labels"}, (NUMBERS,)),
+        ({"combine": "categories"}, (PICTURE, PICTURE)),
     ],
     "experts": [
         ({"experts": 4, "hidden": 6}, (WORDS,)),
@@ -55,6 +56,10 @@ EXAMPLES: dict[str, list[tuple[dict[str, object], tuple[Form, ...]]]] = {
     ],
     "flatten": [({}, (PICTURE,)), ({"side": 4}, (PICTURE,))],
     "hashed_ngrams": [({"width": 6, "buckets": 50}, (IDS,)), ({"width": 3, "longest": 4, "dropout": 0.2}, (IDS,))],
+    "local_filters": [({}, (PICTURE,)), ({"levels": 2}, (WIDE,))],
+    "per_pixel": [({"width": 3}, (pixels(8, 6, 5), PICTURE)), ({"width": 2}, (WIDE, WIDE))],
+    "pixel_trees": [({"width": 2, "num_trees": 3, "num_nodes": 9, "depth": 2}, (WIDE,))],
+    "upsampled": [({"how": how}, (pixels(8, 6, 5), PICTURE)) for how in ("concat", "add")],
     "join": [
         ({"how": how}, forms)
         for how in ("concat", "add")

@@ -30,6 +30,7 @@ from .flatten import Flatten
 from .hashed_ngrams import HashedNgrams
 from .join import Join
 from .linear import Linear
+from .local_filters import LocalFilters
 from .local_pool import LocalPool
 from .map_block import MapBlock
 from .members import Members
@@ -42,6 +43,7 @@ from .patches import Patches
 from .per_pixel import PerPixel
 from .periodic import Periodic
 from .piecewise import Piecewise
+from .pixel_trees import PixelTrees
 from .pixels import Pixels
 from .pool_map import PoolMap
 from .pool_tokens import PoolTokens
@@ -80,6 +82,7 @@ LAYERS: tuple[type[Layer], ...] = (
     HashedNgrams,
     Join,
     Linear,
+    LocalFilters,
     LocalPool,
     MapBlock,
     Members,
@@ -92,6 +95,7 @@ LAYERS: tuple[type[Layer], ...] = (
     PerPixel,
     Periodic,
     Piecewise,
+    PixelTrees,
     Pixels,
     PoolMap,
     PoolTokens,

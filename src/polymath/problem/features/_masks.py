@@ -51,7 +51,17 @@ def raw_masks(values: pa.ChunkedArray | pa.Array) -> list[Any]:
         stacked = pa.ExtensionArray.from_storage(array.type, array.storage.filter(valid)).to_numpy_ndarray()
         known = iter(stacked)
         return [next(known) if one else None for one in valid.to_pylist()]
-    return plain_values(flat(array))
+    return [_pixels_of(item) if isinstance(item, list) else item for item in plain_values(flat(array))]
+
+
+def _pixels_of(item: list[Any]) -> Any:
+    """Lists of rows of numbers as an array; pairs (class, path) as they are, a tuple of tuples."""
+    if item and all(isinstance(one, tuple) and len(one) == 2 for one in item):
+        return tuple(item)
+    try:
+        return np.asarray(item, dtype=np.float64)
+    except (ValueError, TypeError):
+        return np.empty((0, 0))
 
 
 def read_values(item: Any, *, parts: Sequence[str] = ()) -> np.ndarray:
@@ -60,7 +70,7 @@ def read_values(item: Any, *, parts: Sequence[str] = ()) -> np.ndarray:
     `parts`: names of the classes where a mask is several files, one per class: the value is a class's place among
     them plus one; 0 is no class at all, and where two overlap the later one counts.
     """
-    if isinstance(item, list):
+    if isinstance(item, tuple):
         return _from_parts(item, parts)
     if isinstance(item, np.ndarray):
         return _from_array(item)
@@ -93,11 +103,11 @@ def read_numbers(item: Any, *, channels: int | None = None) -> np.ndarray:
 
 def size_of(item: Any) -> tuple[int, int]:
     """Height and width of a mask or picture, from its header where that is enough. Raises NoPicture."""
-    if isinstance(item, list):
-        if not item:
-            raise NoPicture("names no file")
+    if isinstance(item, tuple):
         return size_of(item[0][1])
     if isinstance(item, np.ndarray):
+        if item.ndim not in (2, 3) or not item.size:
+            raise NoPicture(f"is an array of shape {item.shape}")
         shape = item.shape if item.ndim == 2 else item.shape[-2:] if item.shape[0] <= item.shape[-1] else item.shape[:2]
         return int(shape[0]), int(shape[1])
     with opened(item, load=False) as picture:
@@ -174,7 +184,7 @@ def _from_array(array: np.ndarray) -> np.ndarray:
 def _from_parts(pairs: Sequence[Any], names: Sequence[str]) -> np.ndarray:
     result: np.ndarray | None = None
     for pair in pairs:
-        if not isinstance(pair, tuple) or len(pair) != 2 or pair[0] not in names:
+        if pair[0] not in names:
             raise NoPicture("holds a class that is not known")
         part = read_values(pair[1]) > 0
         if result is None:

@@ -69,8 +69,7 @@ class PixelTarget(Feature):
         )
 
     def known(self, target: np.ndarray) -> np.ndarray:
-        places = tuple(range(1, target.ndim))
-        return np.asarray(self.holds(target).any(axis=places)) if len(target) else np.zeros(0, dtype=bool)
+        return np.asarray(self.holds(target).reshape(len(target), -1).any(axis=1)) if len(target) else np.zeros(0, bool)
 
     def said(self, raw_CHW: np.ndarray) -> dict[str, Json]:
         """The answer about one picture from its raw prediction, at any size."""
@@ -85,8 +84,8 @@ class PixelTarget(Feature):
 
         A row with fewer known pixels has some twice; without any they are pixels that hold no value.
         """
-        flat = self.holds(target).reshape(len(target), -1)
-        count = min(KEPT, flat.shape[1]) if len(target) else 0
+        flat = self.holds(target).reshape(len(target), target.shape[-2] * target.shape[-1])
+        count = min(KEPT, flat.shape[1])
         places = np.zeros((len(target), count), dtype=np.int64)
         for row, held in enumerate(flat):
             there = np.flatnonzero(held)
@@ -128,12 +127,19 @@ class PixelTarget(Feature):
         return [None if isinstance(one, NoPicture) else one for one in found], bad
 
 
+def everywhere(prediction: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """Raw predictions [B, C, H, W]; one for all pixels [B, C] is spread over those of the target."""
+    if prediction.dim() > 2:
+        return prediction
+    return prediction[:, :, None, None].expand(-1, -1, *target.shape[-2:])
+
+
 def name_of(item: Any) -> str:
     """What stands for a mask in a message."""
     if isinstance(item, str):
         return "a data URL" if item.startswith("data:") else item
-    if isinstance(item, list):
-        return ", ".join(str(pair[1]) for pair in item[:3] if isinstance(pair, tuple) and len(pair) == 2)
+    if isinstance(item, tuple):
+        return ", ".join(str(pair[1]) for pair in item[:3])
     return f"{len(item):,} bytes" if isinstance(item, bytes) else "pixels"
 
 

@@ -18,7 +18,7 @@ from pydantic import Field
 from ...spec import Json
 from ..probability import log_sum_exp, softmax
 from ._masks import COLOUR, as_mask, as_url, laid, raw_masks, read_values
-from ._pixels import PixelTarget, spread_out
+from ._pixels import PixelTarget, everywhere, spread_out
 from .base import BadValue, Encoded, Metric
 
 if TYPE_CHECKING:
@@ -157,6 +157,7 @@ class PixelMap(PixelTarget):
 
     def loss(self, prediction: Tensor, target: Tensor, *, smoothing: float = 0.0) -> Tensor:
         """Cross-entropy over the known pixels of a picture plus `overlap` times one minus the Dice of the batch."""
+        prediction = everywhere(prediction, target)
         known = target != VOID
         codes = target.masked_fill(~known, 0).long()
         weight = torch.from_numpy(self.class_weights).to(prediction)
@@ -185,8 +186,21 @@ class PixelMap(PixelTarget):
 
     def constant(self, target: np.ndarray) -> np.ndarray:
         counts = np.bincount(target.reshape(-1), minlength=256)[: self.head_width].astype(np.float64)
-        weighed = (counts + 1e-3) * self.class_weights if counts.sum() else self.class_weights.astype(np.float64)
-        return np.asarray(np.log(weighed / weighed.sum()), dtype=np.float32)
+        true = torch.from_numpy((counts + 1e-3) / (counts + 1e-3).sum())
+        weighed = true * torch.from_numpy(self.class_weights)
+        logits = (weighed / weighed.sum()).log().requires_grad_()  # right for cross-entropy alone
+        rule = torch.optim.LBFGS([logits], max_iter=50, line_search_fn="strong_wolfe")
+
+        def loss() -> Tensor:
+            rule.zero_grad()
+            share = logits.softmax(0)
+            dice = (2 * share * true / (share + true)).mean()
+            found: Tensor = -(weighed * logits.log_softmax(0)).sum() - self.overlap * dice
+            found.backward()
+            return found
+
+        rule.step(loss)
+        return np.asarray(logits.detach().log_softmax(0).numpy(), dtype=np.float32)
 
     # Scores ------------------------------------------------------------------------------------------------------
     @property
@@ -196,7 +210,7 @@ class PixelMap(PixelTarget):
 
     def scores(self, prediction: np.ndarray, target: np.ndarray) -> dict[str, float]:
         places = self.judges(target)
-        truth = np.take_along_axis(target.reshape(len(target), -1), places, 1) if len(target) else np.zeros((0, 0), int)
+        truth = np.take_along_axis(target.reshape(len(target), target.shape[1] * target.shape[2]), places, 1)
         known = truth != VOID
         if not known.any():
             return {metric.name: math.nan for metric in self.metrics}

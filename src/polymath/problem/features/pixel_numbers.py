@@ -16,7 +16,7 @@ from pydantic import Field
 
 from ...spec import Json
 from ._masks import as_tiff, as_url, laid, read_numbers
-from ._pixels import MOST_LOOKED_AT, PixelTarget, spread_out, weighted
+from ._pixels import MOST_LOOKED_AT, PixelTarget, everywhere, spread_out, weighted
 from .base import Encoded, Metric
 from .common import spread
 
@@ -105,6 +105,7 @@ class PixelNumbers(PixelTarget):
 
     # Learning ----------------------------------------------------------------------------------------------------
     def loss(self, prediction: Tensor, target: Tensor, *, smoothing: float = 0.0) -> Tensor:
+        prediction = everywhere(prediction, target)
         known = target.isfinite()
         error = (prediction - target.nan_to_num(0.0)) * known
         places = tuple(range(1, error.dim()))
@@ -189,7 +190,7 @@ class PixelNumbers(PixelTarget):
         return {"value": as_url(as_tiff(values)), "mean": means}
 
     def random_values(self, rows: int, generator: np.random.Generator) -> pa.ChunkedArray:
-        maps = generator.normal(5.0, 2.0, (rows, 1, 6, 7)).astype(np.float32)
+        maps = generator.normal(5.0, 2.0, (rows, 1, 9, 10)).astype(np.float32)
         encoded = [None if generator.random() < 0.1 else as_tiff(one) for one in maps]
         return pa.chunked_array([pa.array(encoded, pa.binary())])
 
