@@ -1,6 +1,7 @@
-"""Knowledge from outside: tensors of a described architecture become frozen genes that tasks may build upon.
+"""Knowledge that is no task: frozen genes that tasks may build upon.
 
-An import is no task: it answers nothing. Its record says where it comes from, and whoever builds upon it says so.
+It is imported, tensors of a described architecture from outside, or absorbed, learned here from rows without a target
+(`learning.absorb`). It answers nothing. Its record says where it comes from, and whoever builds upon it says so.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterator, Mapping
 from pathlib import Path as File
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from pydantic import Field
@@ -22,8 +23,8 @@ if TYPE_CHECKING:
     from .store import Store
 
 KIND = "imported"
-HEAD = "imported/"
-"""Names of imports begin with it, wherever tasks are named too."""
+HEAD, ABSORBED = "imported/", "absorbed/"
+"""Names of imports, and of what was absorbed, begin with them, wherever tasks are named too."""
 
 
 class Described(Spec):
@@ -43,9 +44,13 @@ class Described(Spec):
 
 
 class Imported(Spec):
-    """An import as it stands in the store. Immutable; importing again under a name writes a new record."""
+    """What was brought, as it stands in the store. Immutable; bringing it again under a name writes a new record."""
 
     name: str
+    way: Literal["imported", "absorbed"] = "imported"
+    features: tuple[dict[str, Any], ...] = ()
+    """What the columns that it reads mean: measured features, by which columns of other tables and ids of other
+    vocabularies are translated for it. Empty: it reads pictures."""
     ports: dict[str, Form]
     path: dict[str, Any]
     """The Path with the addresses of its weights, all genes frozen."""
@@ -61,7 +66,7 @@ class Imported(Spec):
 
     @property
     def head(self) -> str:
-        return HEAD + self.name
+        return (HEAD if self.way == "imported" else ABSORBED) + self.name
 
 
 def take_in(store: Store, name: str, *, tensors: File, layers: File) -> Imported:
@@ -90,15 +95,20 @@ def take_in(store: Store, name: str, *, tensors: File, layers: File) -> Imported
         file_digest=sha256(data),
         unused=tuple(sorted(set(found) - used)),
     )
-    address = store.add_record(KIND, imported.model_dump(mode="json"), refs=sorted(path.addresses))
-    store.set_head(imported.head, address)
-    return imported
+    return publish(store, imported)
 
 
 def imports(store: Store) -> Iterator[Imported]:
-    """All imports of a store, by name."""
-    for address in store.heads(HEAD).values():
+    """All that was imported or absorbed, by name."""
+    for address in (*store.heads(HEAD).values(), *store.heads(ABSORBED).values()):
         yield Imported.model_validate(store.record(address))
+
+
+def publish(store: Store, one: Imported) -> Imported:
+    """Writes the record, then gives it its name: what is killed before that has brought nothing."""
+    addresses = Path.model_validate(one.path).addresses
+    store.set_head(one.head, store.add_record(KIND, one.model_dump(mode="json"), refs=sorted(addresses)))
+    return one
 
 
 def _described(file: File) -> Described:

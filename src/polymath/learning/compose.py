@@ -21,6 +21,7 @@ from pydantic import Field, ValidationError
 from ..engine import Engine, FirstInLine, InLine, Processes, pick_device
 from ..gating import Gate, gate_of, parse
 from ..inventing.cells import adopted_cells
+from ..inventing.optimizers import adopted_rules
 from ..model.layers import bring
 from ..predicting import HEAD, TaskRecord, load_record
 from ..problem import Dataset, Feature, Graded, Ignored, Problem, Split, near_duplicates
@@ -42,6 +43,7 @@ from . import few, memory
 from . import parents as built_upon
 from .renewal import Known, Renewal
 from .study import Provenance, Study
+from .translating import in_known_words
 
 SPACE_VERSION = 2
 """Raised when a choice changes its meaning: experiments of another version are not compared."""
@@ -51,6 +53,8 @@ RESERVE_SHARE, RESERVE_SECONDS = 0.02, 1.2
 """Kept back of a time budget for the last ensemble and publishing."""
 LAST_PATHS, MACS_PER_SECOND = 3, 5e10
 """Nets in a usual ensemble, and multiply-adds per second when it is tested (two modest cores)."""
+PIXEL_PASSES = 4
+"""The same where every pixel is answered, in passes of others."""
 
 SLOW_IMPORTS = ("sklearn.ensemble", "torch._dynamo")
 """What experiments import when they first need it (torch's optimizers the latter): else seconds for each worker."""
@@ -134,7 +138,7 @@ def learn(data: Any, *, store: Store, wishes: Wishes, listener: Listener, proble
     cache = Path(wishes.cache) if wishes.cache else Path.home() / ".cache" / "polymath"
     engine = engine_of(wishes)  # before the data are read: its workers import torch meanwhile
     try:
-        rows, dataset = prepare(data, wishes, cache=cache, listener=listener, problem=problem)
+        rows, dataset = prepare(data, wishes, cache=cache, listener=listener, problem=problem, store=store)
         name = wishes.name or dataset.problem.name
         gate = _gate(store, wishes, rows, name=name)
         budget = None if wishes.work is not None else wishes.budget_seconds or DEFAULT_BUDGET
@@ -183,9 +187,15 @@ def engine_of(wishes: Wishes) -> Engine:
 
 
 def prepare(
-    data: Any, wishes: Wishes, *, cache: Path, listener: Listener, problem: Problem | None = None
+    data: Any,
+    wishes: Wishes,
+    *,
+    cache: Path,
+    listener: Listener,
+    problem: Problem | None = None,
+    store: Store | None = None,
 ) -> tuple[Rows, Dataset]:
-    """Reads, infers, splits and encodes. Raises BadInput."""
+    """Reads, infers, splits and encodes; few texts in the words that the store knows. Raises BadInput."""
     rows = read(data, memory_bytes=wishes.memory_bytes, cache=cache, test=wishes.test, validation=wishes.validation)
     raters = wishes.raters if problem is None else problem.raters
     rows = with_raters(rows, raters)
@@ -208,6 +218,8 @@ def prepare(
     if answers_pixels(problem):
         problem, note = settled(rows := matched(rows, problem), problem)
         listener.say(note)
+    if store is not None and wishes.build_on:
+        problem = in_known_words(problem, rows, store)
     twins = near_duplicates(rows, problem, cache / "data")
     split = split_of(problem, rows, seed=wishes.seed)
     folds = rowsplits.assign(rows, split, inputs=problem.columns, outputs=problem.outputs, hashes=twins)
@@ -293,6 +305,7 @@ def _settings(store: Store, scratch: Store, dataset: Dataset, call: Call) -> Set
         space=wishes.space,
         layers=bring(wishes.layers),
         cells=adopted_cells(store),
+        rules=adopted_rules(store),
         parents=built_upon.parents(store, dataset.problem, but=call.name) if wishes.build_on else (),
         own=known.own if known else (),
         again=known.again if known else (),
@@ -476,6 +489,8 @@ def _reserve(budget: float | None, dataset: Dataset) -> float:
     if budget is None:
         return 0.0
     scoring = LAST_PATHS * usual_work(dataset.problem, facts_of(dataset).rows) * len(dataset.test) / MACS_PER_SECOND
+    if answers_pixels(dataset.problem):
+        scoring *= PIXEL_PASSES  # at the canvas and at the size of the pictures, bound by memory
     return min(RESERVE_SECONDS + RESERVE_SHARE * budget + scoring, 0.3 * budget)
 
 

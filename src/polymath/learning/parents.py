@@ -12,9 +12,11 @@ from ..model.path import Path
 from ..model.prefix import END, grafted, matching, prefixes
 from ..predicting import HEAD, TaskRecord, load_record
 from ..problem import Problem
+from ..problem.features import Feature, Text, parse_feature
 from ..problem.form import Form
 from ..search.spaces.parents import Parent
 from ..store import Store
+from .translating import translated
 
 MOST = 12
 """Parents offered to one search."""
@@ -30,10 +32,11 @@ def parents(store: Store, problem: Problem, *, but: str, most: int = MOST) -> tu
     found: dict[str, Parent] = {}
     for lender in _lenders(store, but=but):
         for part in lender.parts:
-            ports = matching(part, lender.ports, problem.ports)
+            fitted = translated(part, lender.features, problem, put=store.put_tensors)
+            ports = matching(fitted.part, lender.ports, problem.ports, settled=fitted.ports)
             if ports is None:
                 continue
-            placed = grafted(part, ports=ports, name=lender.name)
+            placed = grafted(fitted.part, ports=ports, name=lender.name)
             end = placed.outputs[END]
             width = placed.forms(problem.ports)[end].width
             parent = Parent(
@@ -72,6 +75,8 @@ class _Lender:
     ports: Mapping[str, Form]
     parts: Sequence[Path]
     """Its prefixes, each to `END`."""
+    features: Mapping[str, tuple[Feature, ...]]
+    """What stands at its ports, as far as it can be translated."""
     rows: int
     classes: int
     trunk: bool = False
@@ -84,11 +89,13 @@ def _lenders(store: Store, *, but: str) -> Iterator[_Lender]:
         whole = prefixes(Path.model_validate(record.path), own.all_ports)
         parts = [part for part in whole if set(part.ports) <= set(own.ports)]
         classes = sum(output.head_width for output in own.outputs)
-        yield _Lender(record.name, own.ports, parts, record.summary.rows_used, classes, TRUNK in record.origin)
+        texts = {own.port_of(one): (one,) for one in own.inputs if isinstance(one, Text)}
+        yield _Lender(record.name, own.ports, parts, texts, record.summary.rows_used, classes, TRUNK in record.origin)
     for one in imports(store):
         path = Path.model_validate(one.path)
         part = path.replace(outputs=dict.fromkeys([END], next(iter(path.outputs.values()))))
-        yield _Lender(one.head, one.ports, [part], one.rows, one.classes)
+        features = tuple(parse_feature(feature) for feature in one.features)
+        yield _Lender(one.head, one.ports, [part], dict.fromkeys(one.ports, features), one.rows, one.classes)
 
 
 def imported(store: Store, built_on: Iterable[str]) -> tuple[str, ...]:

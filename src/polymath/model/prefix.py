@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 
 from ..problem.form import Form
 from .path import INPUT, Gene, Path
@@ -64,14 +65,17 @@ def grafted(part: Path, *, ports: Mapping[str, str], name: str) -> Path:
     return Path(genes=genes, outputs={END: names[part.outputs[END]]})
 
 
-def matching(part: Path, own: Mapping[str, Form], ports: Mapping[str, Form]) -> dict[str, str] | None:
+def matching(
+    part: Path, own: Mapping[str, Form], ports: Mapping[str, Form], *, settled: Mapping[str, str] = MappingProxyType({})
+) -> dict[str, str] | None:
     """Ports of a prefix -> ports of another problem that fit it; None when some port has none or more than one.
 
     `own`: the ports of the problem that the prefix comes from. A port of rows is matched by nothing: its columns mean
     other things. Images may have another size if all layers take it; token ids must be of the same vocabulary.
+    `settled`: ports for which it is known, because the prefix translates what stands there.
     """
-    found: dict[str, str] = {}
-    for port in part.ports:
+    found = dict(settled)
+    for port in set(part.ports) - set(settled):
         form = own[port]
         fits = [
             name

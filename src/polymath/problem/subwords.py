@@ -79,6 +79,10 @@ class Subwords(Spec):
                 break
         return result
 
+    def cut(self, piece: str) -> tuple[int, ...]:
+        """Ids of a piece of another vocabulary, which need not be the beginning of a word."""
+        return self._cut(piece.lower() if self.lower else piece)
+
     def _cut(self, word: str) -> tuple[int, ...]:
         """Most likely pieces of a word (Viterbi); runs of unknown characters are one unknown."""
         known, length = self._known, len(word)
