@@ -13,9 +13,10 @@ if TYPE_CHECKING:
     from .estimators import PolymathClassifier, PolymathRegressor
     from .knowledge import Polymath, Task
     from .spec import BadInput
+    from .train.update.optimizer import optimizer
 
 __version__ = "0.1.0"
-__all__ = ["BadInput", "Polymath", "PolymathClassifier", "PolymathRegressor", "Task", "__version__"]
+__all__ = ["BadInput", "Polymath", "PolymathClassifier", "PolymathRegressor", "Task", "__version__", "optimizer"]
 
 _HOMES = {
     "BadInput": "spec",
@@ -23,6 +24,7 @@ _HOMES = {
     "Task": "knowledge",
     "PolymathClassifier": "estimators",
     "PolymathRegressor": "estimators",
+    "optimizer": "train.update.optimizer",
 }
 
 

@@ -10,7 +10,7 @@ import sys
 import pytest
 
 # What `from polymath import ...` offers. A name added here is a promise to users, a name taken away breaks their code.
-PUBLIC = ("BadInput", "Polymath", "PolymathClassifier", "PolymathRegressor", "Task", "__version__")
+PUBLIC = ("BadInput", "Polymath", "PolymathClassifier", "PolymathRegressor", "Task", "__version__", "optimizer")
 HEAVY = ("torch", "sklearn", "scipy", "pyarrow", "pandas", "PIL", "sentencepiece")
 HELP_SECONDS = 0.3
 

@@ -53,7 +53,7 @@ DOORS: dict[str, set[str]] = {
         "explain",
     },
     "estimators": {"spec", "problem", "store", "knowledge"},
-    "polymath": {"spec", "knowledge", "estimators"},
+    "polymath": {"spec", "train", "knowledge", "estimators"},
     "app": {
         "spec",
         "problem",

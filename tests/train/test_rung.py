@@ -65,7 +65,10 @@ def test_same_job_same_outcome(mixed_table, context):
     assert run(job.replace(seed=1), where).result_digest != first.result_digest
 
 
-@pytest.mark.parametrize("rule", ["adamw", "sgd"])
+NOISY = ["+", ["drop", "adam", 0.3], ["*", ["noise", 0.01], ["sign", ["previous_mean", "g", 0.5]]]]
+
+
+@pytest.mark.parametrize("rule", ["adamw", "sgd", "lion", NOISY], ids=["adamw", "sgd", "lion", "noisy"])
 def test_going_on_equals_never_having_stopped(mixed_table, context, rule):
     where, recipe = context(mixed_table), RECIPE.replace(rule=rule, learning_rate=1e-2)
     whole = run(job_of(mixed_table, recipe=recipe, work=0.006, rate=(1.0, 1.0)), where)

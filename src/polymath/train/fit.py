@@ -20,7 +20,7 @@ from .augment import Augmenter, Mix
 from .batches import Batch, Order, Source, counter_random
 from .muon import has_bfloat16
 from .recipe import GradientRecipe
-from .rules import load_optimizer, make_optimizer, optimizer_tensors, set_learning_rate, trained
+from .rules import load_optimizer, make_optimizer, optimizer_tensors, set_learning_rate, set_progress, trained
 
 AVERAGE_EVERY = 4
 """Steps between updates of the moving average: its cost stays below 1 % of a step, and it moves slowly anyway."""
@@ -144,6 +144,7 @@ def train(
             inputs, mix = augmenter(batch.inputs, counter_random(plan.seed, 1, step))
             batch = replace(batch, inputs=inputs)
         seed_noise(_noise_seed(plan.seed, step), device=device)
+        set_progress(training.optimizer, (first_step + progress * total) / plan.steps)
         loop.step(batch, mix, rate=rate(progress, recipe, plan))
         training.step += 1
         if recipe.ema > 0 and training.step % AVERAGE_EVERY == 0:

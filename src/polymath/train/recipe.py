@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, TypeAdapter, model_serializer
+from pydantic import Field, TypeAdapter, field_validator, model_serializer
 
 from ..model.probes import AnyProbe, Probe
 from ..spec import Spec
+from .update.expression import Expression
+from .update.known import rule_of
 
 PAIRED = ("turn", "crop", "focus", "zoom", "tilt", "warp", "light")
 """Changes that move pictures and the answers at their pixels together."""
@@ -55,11 +57,12 @@ class GradientRecipe(Spec):
     """Training by stochastic gradients."""
 
     method: Literal["gradient"] = "gradient"
-    rule: Literal["adamw", "sgd", "muon"] = "adamw"
-    """`sgd` has Nesterov momentum; `muon` turns convolution filters by an angle and leaves the rest to AdamW."""
+    rule: Literal["adamw", "sgd", "muon"] | Expression = "adamw"
+    """`sgd` has Nesterov momentum; `muon` turns convolution filters by an angle and leaves the rest to AdamW. Any other
+    rule is an expression (see `train.update`); the name of a known one, such as `lion`, is replaced by it."""
     learning_rate: float = Field(default=1e-3, gt=0)
     momentum: float = Field(default=0.9, ge=0, lt=1)
-    """Of `sgd` and `muon`; first beta of `adamw`."""
+    """Of `sgd` and `muon`; first beta of `adamw`. The memory of an expression is in the expression."""
     weight_decay: float = Field(default=0.01, ge=0)
     """Not on biases, norms and other one-dimensional weights."""
     batch: int = Field(default=128, ge=1)
@@ -76,6 +79,11 @@ class GradientRecipe(Spec):
     """Settings of the loss of outputs that have such (see `Feature.tuned`), in place of those in the problem."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """`auto`: bfloat16 (or float16 with a scaler) on CUDA, else float32; `bfloat16`: also on processors made for it."""
+
+    @field_validator("rule", mode="before")
+    @classmethod
+    def _expression(cls, value: Any) -> Any:
+        return value if value in ("adamw", "sgd", "muon") else rule_of(value)
 
     @model_serializer(mode="wrap")
     def _as_before(self, dump: Callable[[GradientRecipe], dict[str, Any]]) -> dict[str, Any]:

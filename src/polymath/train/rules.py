@@ -9,6 +9,8 @@ from torch import Tensor, nn
 
 from .muon import Muon
 from .recipe import GradientRecipe
+from .update.expression import Expression
+from .update.optimizer import ExpressionOptimizer
 
 
 def trained(module: nn.Module) -> list[tuple[str, nn.Parameter]]:
@@ -28,6 +30,8 @@ def make_optimizer(recipe: GradientRecipe, module: nn.Module) -> torch.optim.Opt
         for group, decay in ((decayed, recipe.weight_decay), (others, 0.0))
         if group
     ]
+    if isinstance(recipe.rule, Expression):
+        return ExpressionOptimizer(groups, recipe.rule, lr=recipe.learning_rate)
     if recipe.rule == "sgd":
         return torch.optim.SGD(
             groups, lr=recipe.learning_rate, momentum=recipe.momentum, nesterov=recipe.momentum > 0, fused=True
@@ -39,6 +43,13 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, learning_rate: float) ->
     """Set the learning rate of all groups."""
     for group in optimizer.param_groups:
         group["lr"] = learning_rate
+
+
+def set_progress(optimizer: torch.optim.Optimizer, progress: float) -> None:
+    """Tell rules with a schedule of their own which share of the training (0 to 1) is done."""
+    for group in optimizer.param_groups:
+        if "progress" in group:
+            group["progress"] = progress
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer, module: nn.Module) -> dict[str, Tensor]:
@@ -59,7 +70,7 @@ def load_optimizer(optimizer: torch.optim.Optimizer, module: nn.Module, tensors:
         name, _, key = full.rpartition("/")
         parameter = parameters[name]
         if value.shape == parameter.shape and key != "step":
-            kept = torch.empty_like(parameter, requires_grad=False)
+            kept = torch.empty_like(parameter, dtype=value.dtype, requires_grad=False)
             kept.copy_(value)
         else:
             kept = value.detach().clone().to(parameter.device)

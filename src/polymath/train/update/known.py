@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from types import MappingProxyType
 
-from ...spec import Json
-from .expression import Expression
+from ...spec import BadInput, Json
+from .expression import Expression, parse
+from .vocabulary import OPERANDS, SHORT
 
 _AGREEMENT: Json = ["*", ["sign", "g"], ["sign", "m"]]
 
@@ -36,3 +37,12 @@ _PLAIN: dict[str, Json] = {
 }
 KNOWN = MappingProxyType({name: Expression(update=update) for name, update in _PLAIN.items()})
 """By name. `adamw` has PyTorch's decay of 0.01 written in; for another, take `adam` and the optimizer's own decay."""
+
+
+def rule_of(rule: Expression | Json) -> Expression:
+    """The rule of this name, or that this JSON describes. Raises BadInput."""
+    if isinstance(rule, str) and rule[:1].isalpha() and rule not in OPERANDS and rule not in SHORT:
+        if rule not in KNOWN:
+            raise BadInput("no update rule has this name", value=rule, remedy=f"Known are {', '.join(KNOWN)}.")
+        return KNOWN[rule]
+    return parse(rule)

@@ -6,28 +6,60 @@ are worked on where they are, chunk by chunk, so that what is computed on the wa
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ...spec import BadInput, Json
+from ...store import Store
 from .evaluate import Operands, evaluate_scaled
 from .expression import Expression, parse
 from .flat import Bucket, Part, bucketed
-from .known import KNOWN
+from .known import KNOWN, rule_of
 from .program import compiled
 from .vocabulary import DELTA
 
 _Step = Callable[..., None]
 
 
-def rule_of(rule: Expression | Json) -> Expression:
-    """The rule of this name, or that this JSON describes. Raises BadInput."""
-    if isinstance(rule, str) and rule in KNOWN:
-        return KNOWN[rule]
-    return parse(rule)
+def optimizer(
+    rule: Expression | Json | os.PathLike[str],
+    params: Iterable[Any],
+    *,
+    lr: float = 1e-3,
+    weight_decay: float = 0.0,
+    total_steps: int | None = None,
+    store: str | os.PathLike[str] | None = None,
+    whole: bool = False,
+) -> ExpressionOptimizer:
+    """An optimizer for plain PyTorch from a rule: a name, an Expression or its JSON, or the path of a .json file.
+
+    `polymath.optimizer("lion", model.parameters(), lr=1e-4)`. Names are those of known rules and, with `store`, of the
+    rules that the store has adopted. The rest is as for `ExpressionOptimizer`. Raises BadInput.
+    """
+    found = find_rule(rule, store=store)
+    return ExpressionOptimizer(params, found, lr=lr, weight_decay=weight_decay, total_steps=total_steps, whole=whole)
+
+
+def find_rule(rule: Expression | Json | os.PathLike[str], *, store: str | os.PathLike[str] | None = None) -> Expression:
+    """The rule that a name, a path of a .json file or a description means. Raises BadInput."""
+    if isinstance(rule, os.PathLike) or (isinstance(rule, str) and rule.endswith(".json")):
+        try:
+            return parse(Path(rule).read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError) as error:
+            raise BadInput(f"cannot be read: {error}", file=rule, remedy="Give the path of a rule's JSON.") from None
+        except BadInput as error:
+            raise BadInput(f"{error}", file=rule) from None
+    if isinstance(rule, str) and store is not None and rule not in KNOWN and rule[:1].isalpha():
+        with Store.open(Path(store), create=False, read_only=True) as opened:
+            address = opened.head(f"rule/{rule}")
+            if address is not None:
+                return parse(opened.record(address)["expression"])
+    return rule_of(rule)
 
 
 class ExpressionOptimizer(torch.optim.Optimizer):
