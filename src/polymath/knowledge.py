@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from .predicting import HEAD, Predictor, TaskRecord, bring, load_record, load_version, rollback, versions
-from .spec import BadInput, Json, num_bytes, seconds
+from .spec import Json, num_bytes, seconds
 from .store import Collected, Copied, Merged, Store, StoreError, rebuild, verify
 
 if TYPE_CHECKING:
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from .growing import Union
     from .keeping import Gone
     from .learning import Listener, Refreshed
-    from .model.decode import Decoding
     from .problem import Problem
     from .serving import Serving
 
@@ -177,7 +176,7 @@ class Task:
         """
         from .evaluating import rows_of
 
-        how = self._decoding(decoding)
+        how = self.predictor.decoding(decoding)
         table = rows_of(data, self.predictor.problem).table
         return [answer for chunk in self.predictor.predict(table, decoding=how) for answer in chunk]
 
@@ -185,19 +184,8 @@ class Task:
         """The text written about one row (column -> value), as far as it is written, after each token."""
         import pyarrow as pa
 
-        how = self._decoding({"beam": 1, **decoding})
+        how = self.predictor.decoding({"beam": 1, **decoding})
         return self.predictor.stream(pa.table({name: [value] for name, value in row.items()}), decoding=how)
-
-    def _decoding(self, settings: Mapping[str, Any]) -> Decoding | None:
-        """Settings of decoding, once they fit. Raises BadInput for wrong ones, and for tasks that write no text."""
-        if not settings:
-            return None
-        from .model.decode import Decoding
-
-        if not self.predictor.writes:
-            remedy = "Leave out how texts are looked for."
-            raise BadInput("this task writes no text", value=next(iter(settings)), remedy=remedy)
-        return Decoding.wished(settings)
 
     def evaluate(self, data: Any) -> dict[str, Json]:
         """{task, rows, rows_unused, scores: {metric: value}} on rows that hold the truth."""

@@ -191,6 +191,17 @@ class Predictor:
         """Whether an output is a text, written token by token."""
         return any(output.answer.kind == "tokens" for output in self.problem.outputs)
 
+    def decoding(self, settings: Mapping[str, Any]) -> Decoding | None:
+        """How texts are looked for, by settings of `Decoding`. Raises BadInput."""
+        if not settings:
+            return None
+        from .model.decode import Decoding
+
+        if not self.writes:
+            remedy = "Leave out how texts are looked for."
+            raise BadInput("this task writes no text", value=next(iter(settings)), remedy=remedy)
+        return Decoding.wished(settings)
+
     def predict(self, table: pa.Table, *, decoding: Decoding | None = None) -> Iterator[list[dict[str, Json]]]:
         """Chunks of answers, per row a dictionary output -> {value, ...}; {"error": why} where it cannot be used.
 

@@ -326,6 +326,8 @@ class _Writer:
                     if port not in shared:
                         files.append(f"input {port}", array)
                 self._count(joined.bad, joined.usable, start)
+                for row in _nothing_to_read(problem, joined.arrays):
+                    self._drop(start + row, ", ".join(problem.columns), "has no text to read")
 
     def _write_targets(self, problem: Problem) -> None:
         with ArrayFiles(len(self.rows), self._path) as files:
@@ -377,6 +379,15 @@ class _Writer:
         # Numbered: names of columns may hold anything, names of files may not.
         self.files[name] = f"{name.split()[0]}_{len(self.files)}.npy"
         return self.draft / self.files[name]
+
+
+def _nothing_to_read(problem: Problem, arrays: Mapping[str, np.ndarray]) -> list[int]:
+    """Rows whose texts are all empty, where texts alone are read and written: they would teach to say anything."""
+    written = any(output.answer.kind == "tokens" for output in problem.outputs)
+    if not written or not all(form.vocabulary for form in problem.ports.values()):
+        return []
+    found = [(array != 0).any(axis=1) for array in arrays.values()]
+    return [int(row) for row in np.flatnonzero(~np.any(found, axis=0))]
 
 
 def _part(once: EncodedOnce, start: int) -> Encoded:

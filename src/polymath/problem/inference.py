@@ -7,6 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from ..spec import BadInput, printable
 from . import columns as look
 from .features import Feature, vocabulary
@@ -15,6 +18,8 @@ from .sources.rows import Rows
 
 WRITTEN_VOCABULARY = 4_000
 """Most subwords where texts are written: each is one more class for every token of the answer."""
+SOURCE_NAMES = ("source", "src", "input", "from", "question", "prompt")
+"""Names of columns that are rather read than written."""
 TARGET_NAMES = ("target", "label", "labels", "class", "y", "outcome")
 """Names of columns that are taken for the target when nobody says which it is."""
 
@@ -133,6 +138,7 @@ def infer(
             verdicts[name] = as_input(rows, seen[name])
     leave_out_leaks(verdicts, seen, [seen[name] for name in names if name in target], types)
     keep_something(verdicts, seen, notes, rows.source)
+    look_at_pairs(rows, verdicts, notes)
     findings = tuple(
         Finding(name, *verdicts[name], seen[name].missing, seen[name].distinct, seen[name].examples) for name in names
     )
@@ -228,6 +234,21 @@ def leave_out_leaks(
             for target in targets:
                 if reason := look.leak(seen[name], target, verdicts[target.name][1] or ""):
                     verdicts[name] = ("ignored", None, reason)
+
+
+def look_at_pairs(rows: Rows, verdicts: Mapping[str, Verdict], notes: list[str]) -> None:
+    """Say what is odd about texts that are learned from texts. Raises BadInput where all are the same on both sides."""
+    read = [name for name, (role, kind, _) in verdicts.items() if role == "input" and kind == "text"]
+    for target in (name for name, (role, kind, _) in verdicts.items() if role == "output" and kind == "text"):
+        if target.strip().lower() in SOURCE_NAMES:
+            notes.append(f"The target is called {target!r}: --target names what is to be written, not what is read.")
+        for name in read if target not in rows.file_columns else ():
+            same = pc.sum(pc.equal(rows.table[name].cast(pa.string()), rows.table[target].cast(pa.string()))).as_py()
+            if same == len(rows) and len(read) == 1:
+                remedy = "Give a target that differs from what is read."
+                raise BadInput(f"holds the same texts as column {name!r}", column=target, remedy=remedy)
+            if same:
+                notes.append(f"{same:,} rows have the same text in {name!r} and {target!r}; they are learned as such.")
 
 
 def keep_something(

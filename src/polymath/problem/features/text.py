@@ -31,7 +31,8 @@ READ_WHOLE, WRITTEN_WHOLE = 0.99, 0.999
 class Text(Feature):
     """Free text. Input: ids [N, T], uint16 or uint32, 0 = padding; a missing or empty text is all padding.
 
-    Output: the same with one more id, `end`, behind the last token, in T + 1 places. A path gives the logits of every token [B, T + 1, V], and is shown the ids while it trains.
+    Output: the same with one more id, `end`, behind the last token, in T + 1 places. A path gives the logits of every
+    token [B, T + 1, V], and is shown the ids while it trains.
     """
 
     type: Literal["text"] = "text"

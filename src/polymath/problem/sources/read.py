@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ...spec import BadInput, printable
-from . import fingerprint, folders, pairs
+from . import fingerprint, folders, pairs, parallel
 from .binary import read_arrow, read_parquet
 from .delimited import read_delimited
 from .join import Part, joined
@@ -193,7 +193,7 @@ def read_folder(path: Path, tally: Tally, room: Room) -> Part:
     files = walk(path, tally)
     if not files:
         raise BadInput("the folder holds no files", file=path, remedy=folders.FOLDER_REMEDY)
-    if part := read_pairs(files, path, tally):
+    if part := read_pairs(files, path, tally) or read_parallel(files, path, tally):
         return part
     layout = folders.layout(files)
     if layout.tables and (part := read_tables(layout, path, tally, room)):
@@ -219,6 +219,15 @@ def read_pairs(files: Sequence[File], folder: Path, tally: Tally) -> Part | None
         target_hint=found.mask,
         class_names={found.mask: found.classes} if found.classes else {},
     )
+
+
+def read_parallel(files: Sequence[File], folder: Path, tally: Tally) -> Part | None:
+    """Files whose lines stand beside each other; None where a folder holds anything else."""
+    found = opened(folder, lambda: parallel.parallel(files, folder=folder, tally=tally))
+    if found is None:
+        return None
+    mark = opened(folder, lambda: fingerprint.of_files(("/".join(file.parts), Path(file.path)) for file in found.named))
+    return Part(found.table, found.origins, mark, given_split=found.given_split)
 
 
 def read_tables(layout: folders.Layout, folder: Path, tally: Tally, room: Room) -> Part | None:
