@@ -33,6 +33,9 @@ SEARCHES = {"optimizer": "optimizers:search_optimizer", "cell": "cells:search_ce
 REPORTS = {"rule": "report:rule_report", "cell": "cells:cell_report"}
 """Kind of part -> what says more of the best one found."""
 
+PYTHON = {"rule": "optimizers:rule_as_python", "cell": "cells:cell_as_python"}
+"""Kind of part -> what writes it as Python."""
+
 
 def searching(what: str) -> Callable[[Store, Order], Inventions]:
     """The search for parts of one kind, by its name. Raises BadInput."""
@@ -46,6 +49,11 @@ def reporting(kind: Kind) -> Callable[..., Sequence[Section]]:
     """What tells more of the best of a search: `(store, inventions, *, lanes) -> sections of a page`."""
     found: Callable[..., Sequence[Section]] = _function(REPORTS[kind])
     return found
+
+
+def python_of(found: Invented) -> str:
+    """The text of one Python file that says the same and needs nothing of ours."""
+    return str(_function(PYTHON[found.kind])(found))
 
 
 def entries(store: Store, search: str) -> list[Entry]:
@@ -71,6 +79,7 @@ __all__ = [
     "entries",
     "invented",
     "lookup",
+    "python_of",
     "record",
     "reporting",
     "searching",

@@ -25,10 +25,10 @@ RATES = tuple(10 ** (-5 + 0.6 * number) for number in range(11))
 SEEDS = (0, 1, 2)
 DEATH_TEST = 8
 """Steps after which a learning rate that explodes or changes nothing is taken out."""
-EXPLODED = 1.5
-"""Times its first loss: a learning rate that stands there is dead."""
-STANDS_STILL = 1e-3
-"""Share of its first loss that a learning rate must have gained after a quarter of the steps."""
+EXPLODED = 3.0
+"""Times its first loss: a learning rate that stands there after the death test is dead."""
+STANDS_STILL = 0.99
+"""Times the held-out loss before training: what ends above it has learned nothing, and is dead."""
 BEHIND = {0.25: 0.25, 0.5: 0.5}
 """At this share of the steps, a learning rate that gained less than this share of what the best gained is cut."""
 FADE = 0.85
@@ -99,7 +99,9 @@ class _Stack:
         """Numbers of the learning rates that are still trained."""
         self._rates = len(rates)
         self._rate_L1 = torch.tensor(rates, dtype=torch.float32).repeat_interleave(self.seeds)[:, None]
-        self._weights = exercise.start(seeds).repeat(len(rates), 1).requires_grad_()
+        start = exercise.start(seeds)
+        self._untrained = float(exercise.held_loss(start).mean())
+        self._weights = start.repeat(len(rates), 1).requires_grad_()
         self._state = new_state(rule, self._weights)
         self._first: Tensor | None = None
         self._recent: Tensor | None = None
@@ -137,8 +139,8 @@ class _Stack:
         if share > 0:
             gained = (first - recent).mean(1)
             most = float(gained[good].max()) if good.any() else 0.0
-            asked = max(min(factor for at, factor in BEHIND.items() if share <= at + 0.5 / self._step) * most, 0.0)
-            good &= gained >= torch.clamp(STANDS_STILL * first.mean(1), min=asked)
+            asked = min(factor for at, factor in BEHIND.items() if share <= at + 0.5 / self._step) * most
+            good &= gained >= max(asked, 0.0)
         if not good.all():
             self._keep(good)
 
@@ -156,7 +158,8 @@ class _Stack:
         found = np.full((self._rates, self.seeds), np.inf)
         if len(self.alive):
             losses = self.exercise.held_loss(self._weights.detach()).view(-1, self.seeds)
-            losses = torch.where(torch.isfinite(losses).all(1, keepdim=True), losses, torch.inf)
+            learned = losses.mean(1, keepdim=True) < STANDS_STILL * self._untrained
+            losses = torch.where(learned & torch.isfinite(losses).all(1, keepdim=True), losses, torch.inf)
             found[self.alive.numpy()] = losses.numpy()
         return found
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
@@ -18,15 +18,16 @@ from ..engine import Engine, InLine, Processes
 from ..search import Clock, Experiment, Ledger, Setting, run
 from ..search.cutters.halving import Halving
 from ..search.generators import Experience, generators
-from ..search.spaces.update_rules import KNOWN, known, update_rule
+from ..search.spaces.update_rules import KNOWN, AdoptedRule, known, update_rule
 from ..spec import BadInput, Json, canonical, loads
 from ..store import Store
 from ..train.update import Expression, parse
 from ..train.update.behaviour import behaviour
+from ..train.update.export import as_python
 from ..train.update.formula import formula
 from ..train.update.simplify import simplify
 from . import found as records
-from .bulk import RATES, Curve, curve, doublings, train
+from .bulk import ADAMW, RATES, Curve, curve, doublings, train
 from .found import Invented, Inventions, Order
 from .plan import Part, PartPlan, ranked
 from .tasks import lengthened, search_exercises
@@ -39,8 +40,9 @@ BEST = 10
 """One in so many goes on to the next rung."""
 LEADERS = 20
 """Best rules that are recorded by name."""
-PREVIOUSLY_LOST = -2.0
-"""An exercise with this little ends a first rung: what needs four times AdamW's steps is not looked at further."""
+LOST = -2.0
+"""An exercise with this little ends a first rung: AdamW reaches it in a quarter of the steps."""
+RATE = "learning rate over that of AdamW"
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,8 @@ def answered(text: str) -> str:
     request = loads(text)
     begin = time.monotonic()
     if "yardstick" in request:
-        return canonical({"curve": list(curve(search_exercises()[request["yardstick"]]))})
+        exercise = search_exercises()[request["yardstick"]]
+        return canonical({"curve": list(curve(exercise)), "learning_rate": train(exercise, ADAMW).best_rate})
     rung = RUNGS[request["rung"]]
     curves = [tuple(one) for one in request["curves"]]
     outcome = measured(parse(request["part"]), rung, curves)
@@ -83,14 +86,14 @@ def measured(rule: Expression, rung: Rung, curves: Sequence[Curve]) -> dict[str,
     lost = False
     for exercise, reference in zip(search_exercises()[: rung.exercises], curves, strict=False):
         if lost:
-            scores.append(PREVIOUSLY_LOST)
+            scores.append(LOST)
             continue
         trained = train(lengthened(exercise, rung.length), rule, seeds=rung.seeds)
         if trained.dead:
             return {"ok": False, "reason": f"died: no learning rate of {len(RATES)} trains {exercise.name}"}
         scores.append(doublings(trained.best, reference, at=rung.length))
         facts[exercise.name] = {"doublings": round(scores[-1], 4), "learning_rate": trained.best_rate}
-        lost = scores[-1] <= PREVIOUSLY_LOST and rung is RUNGS[0]
+        lost = scores[-1] <= LOST and rung is RUNGS[0]
     return {"ok": True, "score": round(sum(scores) / len(scores), 6), "exercises": facts}
 
 
@@ -130,8 +133,10 @@ def search_optimizer(store: Store | None, order: Order) -> Inventions:
     search = _Search(store, order)
     try:
         order.watcher.say("measuring AdamW, tuned, as the yardstick")
-        curves = yardsticks(store, engine)
-        plan = PartPlan(part(curves), Halving(eta=BEST), most=order.experiments, told=search.told)
+        search.yardsticks = yardsticks(store, engine)
+        plan = PartPlan(
+            part([one.curve for one in search.yardsticks]), Halving(eta=BEST), most=order.experiments, told=search.told
+        )
         ledger = Ledger(store, order.name)
         clock = (
             Clock(lanes=order.lanes, work=math.inf)
@@ -154,24 +159,32 @@ def search_optimizer(store: Store | None, order: Order) -> Inventions:
     return search.inventions(time.monotonic() - begin)
 
 
-def yardsticks(store: Store | None, engine: Engine) -> list[Curve]:
-    """AdamW's curves on the exercises: those that the store has, else measured and kept there."""
-    known_ = {} if store is None else {body["exercise"]: body for _, body in store.records(KIND)}
+@dataclass(frozen=True)
+class Yardstick:
+    """AdamW, tuned, on one exercise."""
+
+    curve: Curve
+    learning_rate: float
+
+
+def yardsticks(store: Store | None, engine: Engine) -> list[Yardstick]:
+    """Of all exercises: those that the store has, else measured and kept there."""
+    stored = {} if store is None else {body["exercise"]: body for _, body in store.records(KIND)}
+    found: dict[int, dict[str, Any]] = {}
     waiting: dict[int, Future[str]] = {}
-    found: dict[int, Curve] = {}
     exercises = search_exercises()
     for number, exercise in enumerate(exercises):
-        body = known_.get(exercise.name)
+        body = stored.get(exercise.name)
         if body is not None and body["version"] == VERSION:
-            found[number] = tuple(body["curve"])
+            found[number] = body
         else:
             waiting[number] = engine.submit(canonical({"yardstick": number}))
     for number, future in waiting.items():
-        found[number] = tuple(loads(future.result())["curve"])
+        found[number] = {**loads(future.result()), "exercise": exercises[number].name, "version": VERSION}
         if store is not None:
-            body = {"exercise": exercises[number].name, "version": VERSION, "curve": list(found[number])}
-            store.add_record(KIND, body, id=exercises[number].name)
-    return [found[number] for number in range(len(exercises))]
+            store.add_record(KIND, found[number], id=exercises[number].name)
+    ordered = [found[number] for number in range(len(exercises))]
+    return [Yardstick(tuple(body["curve"]), body["learning_rate"]) for body in ordered]
 
 
 class _Search:
@@ -182,6 +195,7 @@ class _Search:
         self._experiments: dict[int, Experiment] = {}
         self._best: tuple[int, float] = (0, -math.inf)
         self.clock: Clock | None = None
+        self.yardsticks: list[Yardstick] = []
 
     def told(self, experiment: Experiment) -> None:
         """A rung has ended."""
@@ -197,11 +211,11 @@ class _Search:
         """Leaves the leaders in the store, by name."""
         if self._store is None:
             return
-        leaders = [_invented(only, self._order.name)] if only is not None else self._leaders()
+        leaders = [self._invented(only)] if only is not None else self._leaders()
         records.record(self._store, leaders)
 
     def _leaders(self) -> list[Invented]:
-        return [_invented(one, self._order.name) for one in ranked(list(self._experiments.values()))[:LEADERS]]
+        return [self._invented(one) for one in ranked(list(self._experiments.values()))[:LEADERS]]
 
     def inventions(self, seconds: float) -> Inventions:
         experiments = list(self._experiments.values())
@@ -214,23 +228,33 @@ class _Search:
             seconds=seconds,
         )
 
+    def _invented(self, experiment: Experiment) -> Invented:
+        rule: Expression = experiment.sketch.built
+        result = experiment.results[-1]
+        usual = {one.name: yard.learning_rate for one, yard in zip(search_exercises(), self.yardsticks, strict=True)}
+        facts = {f"doublings on {name}": float(one["doublings"]) for name, one in result.outcome["exercises"].items()}
+        logs = [math.log(one["learning_rate"] / usual[name]) for name, one in result.outcome["exercises"].items()]
+        return Invented(
+            kind="rule",
+            name=f"{self._order.name}/{experiment.number}",
+            formula=said(rule),
+            score=result.score,
+            rung=len(experiment.results),
+            expression=simplify(rule).model_dump(mode="json"),
+            identity=experiment.sketch.identity,
+            facts=facts | {RATE: math.exp(sum(logs) / len(logs))},
+        )
 
-def _invented(experiment: Experiment, search: str) -> Invented:
-    rule: Expression = experiment.sketch.built
-    result = experiment.results[-1]
-    return Invented(
-        kind="rule",
-        name=f"{search}/{experiment.number}",
-        formula=said(rule),
-        score=result.score,
-        rung=len(experiment.results),
-        expression=simplify(rule).model_dump(mode="json"),
-        identity=experiment.sketch.identity,
-        facts=_facts(result.outcome),
+
+def adopted_rules(store: Store) -> tuple[AdoptedRule, ...]:
+    """The rules that a store has adopted, by name: options in the recipe of every net."""
+    found = records.adopted(store, "rule")
+    return tuple(
+        AdoptedRule(name=name, rule=parse(one.expression), rate=one.facts.get(RATE, 1.0))
+        for name, one in sorted(found.items())
     )
 
 
-def _facts(outcome: Mapping[str, Any]) -> dict[str, float]:
-    """By exercise what stands in the outcome."""
-    measured_ = outcome["exercises"].items()
-    return {f"{name}: {what}": float(value) for name, one in measured_ for what, value in one.items()}
+def rule_as_python(found: Invented) -> str:
+    """The rule as a Python file of its own."""
+    return as_python(parse(found.expression))

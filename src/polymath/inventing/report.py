@@ -91,7 +91,7 @@ def _recurring(tried: Sequence[Entry]) -> Section:
 
 
 def _ablation(store: Store, best: Expression, engine: Engine) -> Section:
-    curves = [list(one) for one in optimizers.yardsticks(store, engine)]
+    curves = [list(one.curve) for one in optimizers.yardsticks(store, engine)]
     variants: list[tuple[str, Expression]] = [("nothing", best)]
     variants += [(optimizers.said(Expression(update=part)), remains) for part, remains in ablations(best)]
     futures = [

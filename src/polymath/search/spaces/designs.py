@@ -23,6 +23,7 @@ from .parents import Parent, features
 from .pieces import hand_made
 from .probes import SETTINGS, STORED
 from .rows import problem_space
+from .update_rules import AdoptedRule, with_adopted
 
 EXAMPLES = {"vector": (3e5, 12.0, 80.0), "tokens": (2e5, 5.0, 40.0), "map": (2e6, 20.0, 80.0)}
 """Form -> examples that a full training sees, its fewest and most epochs: longer ones overfitted where we looked."""
@@ -70,6 +71,8 @@ class Settings:
     """Kinds of the user's own layers."""
     cells: tuple[AdoptedCell, ...] = ()
     """Recurrent cells that the store has adopted."""
+    rules: tuple[AdoptedRule, ...] = ()
+    """Update rules that the store has adopted."""
     parents: tuple[Parent, ...] = ()
     """What may be built upon, the most promising first."""
     own: tuple[Own, ...] = ()
@@ -192,6 +195,7 @@ class ProblemSpace:
             layers=settings.layers,
             parents=parents,
         )
+        recipe = with_adopted(choose, recipe, settings.rules)
         names = [gene.name for gene in path.genes if gene.weights]
         begun = (parent.task for parent in parents if any(name.startswith(f"{parent.task}.") for name in names))
         return Design(method=method, path=path, recipe=recipe, parent=next(begun, ""))

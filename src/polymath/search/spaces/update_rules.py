@@ -7,11 +7,14 @@ functions more: Lion's look-ahead and slow means, a running mean of anything and
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ...spec import Spec
+from ...train.recipe import GradientRecipe
 from ...train.update import Expression
 from ..choices import Answer, Choose, Offer, first
+from .pieces import around
 
 MOST_BLOCKS = 5
 OPERANDS: tuple[Any, ...] = (
@@ -117,3 +120,33 @@ def known(name: str) -> Answer:
         return float(offer.values.index(values[offer.name])) if offer.name in values else first(offer)
 
     return answer
+
+
+# Adopted rules in the recipes of other spaces ---------------------------------------------------------------------
+class AdoptedRule(Spec):
+    """A rule that a store has adopted."""
+
+    name: str
+    rule: Expression
+    rate: float = 1.0
+    """Its best learning rate over that of AdamW, on the exercises on which it was found."""
+
+
+USUAL_RATE = 3e-3
+"""Learning rate of AdamW for nets whose recipe takes another rule."""
+
+
+def with_adopted(choose: Choose, recipe: GradientRecipe, rules: Sequence[AdoptedRule]) -> GradientRecipe:
+    """The recipe, or the same with an adopted rule and a learning rate near its own: one more choice, if there are any.
+
+    The default stays what the recipe says; its weight decay acts as in AdamW.
+    """
+    if not rules:
+        return recipe
+    name = choose("recipe.adopted", ["", *(one.name for one in rules)])
+    found = next((one for one in rules if one.name == name), None)
+    if found is None:
+        return recipe
+    usual = recipe.learning_rate if recipe.rule == "adamw" else USUAL_RATE
+    rate = around(choose, f"recipe.{name}.learning_rate", usual * found.rate, factor=8)
+    return recipe.replace(rule=found.rule, learning_rate=rate)

@@ -1,0 +1,212 @@
+"""The search for update rules end to end, on exercises of a few steps: resume, stops, leaders, adoption."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from polymath.app.main import app
+from polymath.inventing import Order, adopt, adopted, invented, lookup, optimizers, searching
+from polymath.inventing.bulk import HORIZONS
+from polymath.inventing.insight import ablations, recurring, written
+from polymath.inventing.judging import LENGTHS, Judged
+from polymath.search import Ledger
+from polymath.search.choices import at_random, draw
+from polymath.search.spaces.update_rules import KNOWN as POINTS
+from polymath.search.spaces.update_rules import known, update_rule
+from polymath.spec import BadInput, loads
+from polymath.store import Store
+from polymath.testing import check_space
+from polymath.train.update import KNOWN, Expression
+from polymath.train.update.behaviour import behaviour
+
+
+@pytest.fixture
+def short(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Exercises of 12 steps, and one that is enough."""
+    few = tuple(replace(one, steps=12) for one in optimizers.search_exercises()[:2])
+    monkeypatch.setattr(optimizers, "search_exercises", lambda: few)
+
+
+def order(**changes: object) -> Order:
+    return Order(**{"name": "optimizer", "experiments": 16, "generator": "random", "lanes": 1, **changes})  # type: ignore[arg-type]
+
+
+def test_the_space_keeps_the_contract_of_spaces() -> None:
+    check_space(update_rule, passes=30)
+
+
+@pytest.mark.parametrize(
+    ("point", "name"),
+    [
+        ("sgd", "sgd"),
+        ("adamw", "adamw"),
+        ("lion", "lion"),
+        ("powersign", "powersign"),
+        ("powersign, linear decay", "powersign_linear"),
+        ("addsign", "addsign"),
+        ("addsign, linear decay", "addsign_linear"),
+    ],
+)
+def test_what_people_made_are_points_of_the_space(point: str, name: str) -> None:
+    assert behaviour(draw(update_rule, known(point)).built) == behaviour(KNOWN[name])
+
+
+def test_every_known_point_names_choices_that_are_there() -> None:
+    for name, values in POINTS.items():
+        made = {choice.name: choice.value for choice in draw(update_rule, known(name)).trace.choices}
+        assert {key: made[key] for key in values} == dict(values)
+
+
+def test_a_search_finds_records_and_goes_on(short: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Store.open(tmp_path / "store") as store:
+        found = optimizers.search_optimizer(store, order())
+        assert found.experiments == 16
+        assert found.best is not None
+        assert found.best == invented(store, "optimizer")[0]
+        assert all(one.rung >= after.rung for one, after in zip(found.leaders, found.leaders[1:], strict=False))
+        tried = {entry.number: entry for entry in Ledger(store, "optimizer").entries() if entry.rung == 0}
+        assert len(tried) == 16
+        hashes = [behaviour(Expression.model_validate(entry.request["part"])) for entry in tried.values()]
+        assert len(set(hashes)) == len(hashes), "what behaves equally is tried once"
+        assert tried[0].generator == "fixed"
+
+        ran = []
+        really = optimizers.measured
+        monkeypatch.setattr(optimizers, "measured", lambda *given: ran.append(1) or really(*given))
+        again = optimizers.search_optimizer(store, order())
+        assert not ran, "everything stands in the ledger"
+        assert replace(again, seconds=0.0) == replace(found, seconds=0.0)
+        more = optimizers.search_optimizer(store, order(experiments=18))
+        assert more.experiments == 18
+        assert ran
+
+
+def test_a_stopped_search_leaves_what_it_found(short: None, tmp_path: Path) -> None:
+    class Stops:
+        count = 0
+
+        def say(self, text: str) -> None: ...
+
+        def tried(self, experiment: object, **_: object) -> None:
+            self.count += 1
+            if self.count == 8:
+                raise KeyboardInterrupt
+
+    with Store.open(tmp_path / "store") as store:
+        with pytest.raises(KeyboardInterrupt):
+            optimizers.search_optimizer(store, order(watcher=Stops()))
+        assert invented(store, "optimizer")
+        assert lookup(store, "optimizer").name.startswith("optimizer/")
+        assert optimizers.search_optimizer(store, order()).experiments == 16
+
+
+def test_a_rule_that_dies_is_a_recorded_failure(short: None) -> None:
+    curves = [(0.0,) * len(HORIZONS)] * 2
+    outcome = optimizers.measured(Expression(update=["*", 1e-12, "g"]), optimizers.RUNGS[0], curves)
+    assert not outcome["ok"]
+    assert "died" in outcome["reason"]
+    request = {"part": "g", "rung": 0, "curves": [list(one) for one in curves]}
+    assert loads(optimizers.answered(json.dumps(request)))["ok"]
+
+
+def test_adopted_rules_have_names_of_the_store(short: None, tmp_path: Path) -> None:
+    with Store.open(tmp_path / "store") as store:
+        optimizers.search_optimizer(store, order(experiments=6))
+        best = lookup(store, "optimizer")
+        mine = adopt(store, best, name="my-rule")
+        assert (mine.name, mine.origin, mine.expression) == ("my-rule", best.name, best.expression)
+        assert adopted(store, "rule") == {"my-rule": mine}
+        assert adopted(store, "cell") == {}
+        assert lookup(store, "my-rule") == mine
+        with pytest.raises(BadInput, match="no name for a part"):
+            adopt(store, best, name="My rule")
+        with pytest.raises(BadInput, match=r"nothing that was found.*optimizer/"):
+            lookup(store, "optimizer/99999")
+    with pytest.raises(BadInput, match="optimizer, cell"):
+        searching("kettle")
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [({"experiments": None}, "needs a budget"), ({"generator": "oracle"}, "generator")],
+)
+def test_wrong_orders_are_one_message(changes: dict[str, object], said: str) -> None:
+    with pytest.raises(BadInput, match=said):
+        optimizers.search_optimizer(None, order(**changes))
+
+
+def test_the_commands_search_and_adopt(short: None, tmp_path: Path) -> None:
+    run = CliRunner()
+    where = ["--store", str(tmp_path / "store")]
+    picture = tmp_path / "search.svg"
+    asked = ["search", "optimizer", "--experiments", "12", "--lanes", "1", "--generator", "random", *where]
+    answer = run.invoke(app, [*asked, "--json", "--picture", str(picture)])
+    assert answer.exit_code == 0, answer.output
+    found = json.loads(answer.stdout)
+    assert found["experiments"] == 12
+    assert {"formula", "score", "expression", "name"} <= set(found["best"])
+    assert picture.read_text().startswith("<svg")
+    printed = run.invoke(app, asked).stdout
+    assert found["best"]["formula"] in printed
+    assert "polymath adopt optimizer/" in printed
+
+    file = tmp_path / "rule.py"
+    answer = run.invoke(app, ["adopt", "optimizer", "--as", "mine", "--python", str(file), "--json", *where])
+    assert answer.exit_code == 0, answer.output
+    assert json.loads(answer.stdout)["name"] == "mine"
+    compile(file.read_text(), "rule.py", "exec")
+    assert "polymath" not in [line.split()[1] for line in file.read_text().splitlines() if line.startswith("import ")]
+    assert run.invoke(app, ["adopt", "optimizer", *where]).exit_code == 2
+    assert run.invoke(app, ["search", "kettle", "--experiments", "1", *where]).exit_code == 2
+    assert run.invoke(app, ["search", "optimizer", *where]).exit_code == 2
+
+
+# Judging and insight ----------------------------------------------------------------------------------------------
+def test_steps_to_a_target_are_read_from_the_curves() -> None:
+    adamw = (3.0, 2.5, 2.0, 1.5, 1.0)
+    judged = Judged(
+        {
+            "adamw": {"a": adamw, "b": adamw},
+            "quick": {"a": (2.0, 1.5, 1.0, 0.5, 0.2), "b": (2.5, 2.0, 1.5, 1.0, 0.5)},
+            "slow": {"a": (3.5, 3.0, 2.5, 2.0, 1.5), "b": (float("inf"),) * 5},
+        }
+    )
+    assert judged.steps("adamw", "a") == pytest.approx(1.0, abs=1e-6)
+    assert judged.steps("quick", "a") == pytest.approx(LENGTHS[0], abs=1e-6)
+    assert judged.steps("quick", "b") == pytest.approx(LENGTHS[1], abs=1e-6)
+    assert judged.steps("slow", "a") == pytest.approx(LENGTHS[3], abs=1e-6)
+    assert judged.steps("slow", "b") == 2.0
+    assert judged.mean_steps("quick") == pytest.approx((0.5 * 0.7) ** 0.5, rel=1e-6)
+    assert judged.wins("quick") == 1.0
+    assert judged.wins("slow") == 0.0
+    low, high = judged.interval("quick")
+    assert low <= judged.mean_steps("quick") <= high
+
+
+def test_what_recurs_among_the_best_is_found() -> None:
+    agreement = ["exp", ["*", ["sign", "g"], ["sign", "m"]]]
+    good = [Expression(update=["*", agreement, other]) for other in ("g", "m", "adam", "rmsprop")]
+    generator = np.random.default_rng(0)
+    rest = [draw(update_rule, at_random(generator)).built for _ in range(40)]
+    found = recurring([*good, *rest], best=4)
+    assert found[0].part == ["exp", ["*", ["sign", "g"], ["sign", ["mean", "g", 0.9]]]]
+    assert found[0].best == 4
+    assert found[0].lift > 5
+
+
+def test_ablations_leave_out_each_part_once() -> None:
+    rule = Expression(update=["*", ["exp", ["*", ["sign", "g"], ["sign", "m"]]], "g"])
+    remains = [written(one.graph) for _, one in ablations(rule)]
+    mean = ["mean", "g", 0.9]
+    assert "g" in remains
+    assert ["*", ["*", ["sign", "g"], ["sign", mean]], "g"] in remains
+    assert ["*", ["exp", ["*", ["sign", "g"], mean]], "g"] in remains
+    assert len({json.dumps(one) for one in remains}) == len(remains)
+    assert written(rule.graph) not in remains
+    assert ablations(Expression(update="g")) == []
