@@ -47,7 +47,7 @@ def space(
     if len(problem.outputs) > 1 or not isinstance(output, Reply):
         raise BadInput("replies are learned alone", column=output.name, remedy="Learn other targets as other tasks.")
     genes: list[Gene] = []
-    made = _Made.chosen(choose)
+    made = _Made.chosen(choose, rows=rows)
     message = _tower(choose, genes, problem.ports, made, name="message", layers=layers)
     reply = _tower(choose, genes, problem.answers, made, name="reply", layers=layers)
     for name, source in (("message", message), ("reply", reply)):
@@ -65,11 +65,13 @@ class _Made:
     hidden: Linear
 
     @classmethod
-    def chosen(cls, choose: Choose) -> _Made:
+    def chosen(cls, choose: Choose, *, rows: int) -> _Made:
+        # The update rule touches the whole table in every step: one that is too large costs most of the time.
+        usual = 4_096 if rows < 10_000 else 16_384 if rows < 50_000 else 32_768
         dropout = choose("replies.dropout", [0.1, 0.0, 0.3])
         bag = HashedNgrams(
-            width=choose("replies.width", [256, 128, 512]),
-            buckets=choose("replies.buckets", [65_536, 16_384, 262_144]),
+            width=choose("replies.width", [128, 256, 64]),
+            buckets=choose("replies.buckets", [usual, 4 * usual, usual // 4]),
             longest=choose("replies.longest", [2, 3, 1]),
             dropout=dropout,
         )
@@ -115,7 +117,7 @@ def _read(
 def _recipe(choose: Choose, rows: int) -> GradientRecipe:
     """How towers are trained on this many rows: the larger the batch, the harder the wrong replies."""
     most = max(rows // FEWEST_BATCHES, 8)
-    batches = [size for size in (1024, 512, 2048) if size <= most] or [most]
+    batches = [size for size in (512, 1024, 256) if size <= most] or [most]
     return GradientRecipe(
         rule="adamw",
         learning_rate=around(choose, "recipe.learning_rate", 3e-3, factor=4),
