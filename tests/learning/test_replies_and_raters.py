@@ -36,7 +36,7 @@ def chat(tmp_path_factory):
             target="reply",
             types={"reply": "reply", "message": "text"},
             name="chat",
-            work=0.8,
+            work=2.0,
             engine="inline",
             cache=str(tmp_path_factory.mktemp("cache")),
         )
