@@ -175,6 +175,13 @@ def _shades(name: str, widths: tuple[int, ...], scales: tuple[float, ...]) -> Ex
     return _of(f"shades{len(widths)}", name, net, _classifies, halves, steps=SHORT)
 
 
+def _strips(name: str, width: int) -> Exercise:
+    """The right half of a square piece of a photograph from its left half."""
+    squares = (_squares(name, 8, 20_000).mean(3) - 0.4) * 4
+    left, right = squares[:, :, :4].reshape(-1, 32), squares[:, :, 4:].reshape(-1, 32)
+    return _of("strips", name, Mlp((32, width, 32)), _foretells, _split(left, right), steps=SHORT)
+
+
 @cache
 def search_exercises() -> tuple[Exercise, ...]:
     """What a search tries a rule on: the first three in the first rung, all in later ones."""
@@ -186,6 +193,7 @@ def search_exercises() -> tuple[Exercise, ...]:
         _next_letter(4, (24,)),
         _shades("china.jpg", (24, 24, 24), scales=(0.1, 1.0, 10.0, 1.0)),
         _next_letter(8, (32, 32, 32)),
+        _strips("china.jpg", 24),
         _of("recurrent", "source", recurrent, _continues, windows, steps=SHORT, batch=16),
     )
 
