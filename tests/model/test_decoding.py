@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 import torch
 
-from polymath.model.decode import Decoding
+from polymath.model.build import build
+from polymath.model.decode import Decoding, in_integers
 from polymath.model.decode.beam import beam_search
 from polymath.model.decode.stepwise import one_pass, stepwise
 from polymath.model.layers import parse_layer
 from polymath.model.layers._answers import Decoder
+from polymath.model.path import Gene, Path
 from polymath.problem.form import Tokens, tokens
 
 WIDTH, VOCABULARY, END = 8, 7, 6
@@ -149,3 +151,19 @@ def test_what_is_written_can_be_read_while_it_is_written():
 def test_more_answers_than_hypotheses_are_refused():
     with pytest.raises(ValueError, match="beam of at least"):
         Decoding(beam=2, n_best=3)
+
+
+def test_integers_say_nearly_the_same():
+    form, answer = tokens(5, width=WIDTH), tokens(6, vocabulary=VOCABULARY)
+    for settings in KINDS:
+        gene = Gene(name="d", layer=parse_layer(settings), inputs=("in:x", "in:answer"))
+        torch.manual_seed(2)
+        path = build(Path(genes=(gene,), outputs={"y": "d"}), {"x": form, "answer": answer}).eval()
+        for weight in path.parameters():
+            weight.data += 0.3 * torch.randn(weight.shape)
+        ids = torch.tensor([[2, 3, 4, 5, END]] * 4)
+        batch = {"x": read(), "answer": Tokens(ids, ids != 0)}
+        with torch.inference_mode():
+            whole, integers = path(batch)["y"], in_integers(path)(batch)["y"]
+        error = (whole.log_softmax(-1) - integers.log_softmax(-1)).abs().mean()
+        assert 0 < error < 0.1, f"{settings['kind']}: {error}"

@@ -272,6 +272,7 @@ def predict(
     top_k: Annotated[int | None, typer.Option("--top-k", help="Texts: draw from so many tokens only.")] = None,
     top_p: Annotated[float | None, typer.Option("--top-p", help="Texts: draw from so much probability.")] = None,
     seed: Annotated[int | None, typer.Option(help="Texts: of drawing.")] = None,
+    int8: Annotated[bool, typer.Option("--int8", help="Texts: faster, in 8-bit integers.")] = False,
     layer: Layers = None,
     store: Store = KNOWLEDGE,
     json: Json = False,
@@ -289,6 +290,7 @@ def predict(
         "top_k": top_k,
         "top_p": top_p,
         "seed": seed,
+        "integers": int8 or None,
     }
     decoding = {name: value for name, value in given.items() if value is not None}
     commands.predict(task, data, out=out, store=store, as_json=json, decoding=decoding)

@@ -32,6 +32,8 @@ class Decoding(Spec):
     """Tokens of an answer at most; None = somewhat more than of the longest that was learned from."""
     seed: int = 0
     """Of drawing."""
+    integers: bool = False
+    """Compute in 8-bit integers, on a CPU: see `in_integers`."""
 
     @classmethod
     def wished(cls, settings: Mapping[str, Any]) -> Self:
