@@ -187,7 +187,7 @@ PATTERN = characters("abc", "abcd" * 500, "abcd" * 200, "abcd" * 200)
 
 def tried(cell, **changes):
     trial = TINY.replace(**changes)
-    return attempt(cell, trial, train=PATTERN.train, held=PATTERN.held, symbols=PATTERN.num_symbols)
+    return attempt(cell, trial, PATTERN)
 
 
 def test_a_pattern_is_learned_and_copies_are_those_of_single_runs():
@@ -206,8 +206,7 @@ def test_a_cell_that_explodes_is_a_recorded_death():
     )
     found = tried(cell, rates=(30.0,), steps=40)
     assert not np.isfinite(found.bits).any()
-    with pytest.raises(ValueError, match="diverged"):
-        _ = found.score
+    assert math.isinf(found.score)
 
 
 def test_bits_of_what_cannot_be_known():
@@ -289,5 +288,5 @@ def test_people_s_cells_keep_step_with_the_furthest():
 
 def test_rungs_grow_and_end_on_a_text_of_their_own():
     steps = [rung.trial.steps for rung in rungs(40_000)]
-    assert steps == sorted(steps) and rungs(40_000)[-1].held == "judged"
+    assert steps == sorted(steps) and rungs(40_000)[-1].part == "judged"
     assert part(40_000, MANUAL).works == tuple(rung.work for rung in rungs(40_000))

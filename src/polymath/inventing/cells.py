@@ -13,8 +13,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from ..engine import Engine, InLine, Processes
 from ..model.cells import Cell, parse_cell
 from ..model.cells.simplify import behaviour
@@ -28,6 +26,7 @@ from ..spec import BadInput, Json, canonical, loads
 from ..store import Store
 from . import found as records
 from .corpus import MANUAL, corpus
+from .corpus import Part as PartOfText
 from .found import Invented, Inventions, Order
 from .language import Trial, attempt
 from .plan import Part, PartPlan, ranked
@@ -48,7 +47,7 @@ class Rung:
     """One measurement: a trial and the part of the text that it is scored on."""
 
     trial: Trial
-    held: str
+    part: PartOfText
     work: float
     """In trainings of the first rung."""
 
@@ -79,10 +78,8 @@ def answered(text: str) -> str:
 
 def measured(cell: Cell, rung: Rung, *, source: str = MANUAL) -> dict[str, Any]:
     """The outcome of a rung: minus the bits per symbol at the better learning rate, and what else is known of it."""
-    read = corpus(source)
-    held = read.held if rung.held == "held" else read.judged
-    tried = attempt(cell, rung.trial, train=read.train, held=held, symbols=read.num_symbols)
-    if not np.isfinite(tried.bits).any():
+    tried = attempt(cell, rung.trial, corpus(source), parts=(rung.part,))
+    if math.isinf(tried.score):
         return {"ok": False, "reason": "died: the loss is no finite number at any learning rate"}
     return {
         "ok": True,
@@ -165,7 +162,7 @@ def search_cell(store: Store | None, order: Order, *, parameters: int = 40_000, 
             ledger=Ledger(store, order.name),
             clock=clock,
             setting=Setting(dataset=order.name, space=SPACE, seed=order.seed),
-            stop=order.stop,
+            stop=lambda: order.stop() or clock.seconds_left <= 0,
         )
     finally:
         engine.close()

@@ -11,6 +11,7 @@ from collections import Counter
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,7 @@ from ..spec import BadInput, sha256
 
 MANUAL = "python manual"
 """Name of the text that is always there."""
+Part = Literal["held", "judged"]
 WORD = re.compile(r"\w+|[^\w\s]|\n")
 OTHER, MOST_SYMBOLS = 0, 255
 """Number of all symbols that are too rare for one of their own, and how many of those there are at most."""

@@ -24,6 +24,7 @@ from ..model.cells import Cell
 from ..model.cells.plan import Plan, planned
 from ..model.cells.running import run
 from ..spec import Spec
+from .corpus import Corpus, Part
 
 BETAS = (0.9, 0.99)
 WARMUP, CLIP, SMALL = 20, 1.0, 1e-8
@@ -52,13 +53,17 @@ class Trial(Spec):
 
 @dataclass(frozen=True)
 class Tried:
-    """What a trial gave. `bits` per symbol of held-out text, by learning rate and seed; NaN where a copy diverged."""
+    """What a trial gave. Bits per symbol by learning rate and seed; NaN where a copy diverged."""
 
     width: int
     parameters: int
     bits: NDArray[np.float64]
+    """On the first part of the text that was read."""
+    judged: NDArray[np.float64]
+    """On the last one, by which nothing is chosen where there are two."""
     seconds: float
     """Processor time of the training alone."""
+    steps: int
 
     @property
     def best_rate(self) -> int:
@@ -67,11 +72,9 @@ class Tried:
 
     @property
     def score(self) -> float:
-        """Bits per symbol at the best learning rate, mean over seeds. Raises ValueError when all have diverged."""
+        """Bits per symbol at the best learning rate, mean over seeds; infinite where every learning rate diverged."""
         best = float(self.bits[self.best_rate].mean())
-        if not math.isfinite(best):
-            raise ValueError("diverged: the loss is no finite number at any learning rate")
-        return best
+        return best if math.isfinite(best) else math.inf
 
 
 def num_parameters(cell: Cell, width: int, *, symbols: int, embedding: int) -> int:
@@ -129,13 +132,18 @@ class Models:
         copy_S1 = torch.arange(S)[:, None]
         read_STB = symbols_SBT.transpose(1, 2).reshape(S, T * B)
         x_STBD = w["embedding"][copy_S1, read_STB].view(S, T, B, -1)
-        h_STBH, c_SBH = run(
-            self.plan, x_STBD, map_x=w["map_x"], map_h=w["map_h"], bias=w["bias"], h_SBH=state[0], c_SBH=state[1]
-        )
+        h_STBH, c_SBH = self.recur(x_STBD, state)
         logits = torch.baddbmm(w["offset"][:, None], h_STBH.reshape(S, T * B, -1), w["answer"])
         wanted = targets_SBT.transpose(1, 2).reshape(S * T * B)
         loss = functional.cross_entropy(logits.view(S * T * B, -1), wanted, reduction="none")
         return loss.view(S, -1).mean(1), (h_STBH[:, -1].detach(), c_SBH.detach())
+
+    def recur(self, x_STBD: Tensor, state: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+        """All h [S, T, B, H] and the last c [S, B, H]."""
+        w = self.weights
+        return run(
+            self.plan, x_STBD, map_x=w["map_x"], map_h=w["map_h"], bias=w["bias"], h_SBH=state[0], c_SBH=state[1]
+        )
 
     def learn(self, loss_S: Tensor, *, share: float) -> None:
         """One step of Adam; `share` of the learning rate. A copy whose gradient is not finite stands still for good."""
@@ -182,19 +190,20 @@ def _wide(values_S: Tensor, like: Tensor) -> Tensor:
 def attempt(
     cell: Cell,
     trial: Trial,
+    corpus: Corpus,
     *,
-    train: NDArray[np.int64],
-    held: NDArray[np.int64],
-    symbols: int,
+    parts: Sequence[Part] = ("held",),
     seconds: float = math.inf,
+    kind: type[Models] | None = None,
 ) -> Tried:
-    """Trains all copies for the steps of the trial, and reads the held-out text.
+    """Trains all copies for the steps of the trial, and reads the held-out parts of the text that are named.
 
-    `seconds`: of processor time for the training; the schedule then follows the time instead of the steps.
+    `seconds`: of processor time for the training; the schedule then follows the time instead of the steps. `kind`:
+    models of another make, for comparison.
     """
-    width = width_for(cell, trial.parameters, symbols=symbols, embedding=trial.embedding)
-    models = Models(cell, width, symbols=symbols, trial=trial)
-    streams = _Streams(train, trial)
+    width = width_for(cell, trial.parameters, symbols=corpus.num_symbols, embedding=trial.embedding)
+    models = (kind or Models)(cell, width, symbols=corpus.num_symbols, trial=trial)
+    streams = _Streams(corpus.train, trial)
     state = models.start(trial.batch)
     begin, share_done = time.process_time(), 0.0
     while share_done < 1:
@@ -206,10 +215,12 @@ def attempt(
         timed = (time.process_time() - begin) / seconds
         share_done = timed if math.isfinite(seconds) else models.done / trial.steps
     spent = time.process_time() - begin
-    bits = models.bits(held).reshape(len(trial.rates), len(trial.seeds))
-    bits[~np.isfinite(bits)] = np.nan
-    total = num_parameters(cell, width, symbols=symbols, embedding=trial.embedding)
-    return Tried(width, total, bits, spent)
+    tables = []
+    for part in parts:
+        bits = models.bits(getattr(corpus, part)).reshape(len(trial.rates), len(trial.seeds))
+        tables.append(np.where(np.isfinite(bits), bits, np.nan))
+    total = num_parameters(cell, width, symbols=corpus.num_symbols, embedding=trial.embedding)
+    return Tried(width, total, tables[0], tables[-1], spent, models.done)
 
 
 class _Streams:
@@ -226,8 +237,3 @@ class _Streams:
         self._place_SB1 = (self._place_SB1 + self._length) % len(self._text)
         taken = self._text[index]
         return taken[..., :-1], taken[..., 1:]
-
-
-def equal_seconds(times: Sequence[float]) -> float:
-    """The processor time that contenders are given, so that none gets less than its steps need: the longest."""
-    return max(times)

@@ -1,0 +1,521 @@
+"""Claim: a searched recurrent cell beats LSTM and GRU of equal parameters and equal seconds, and transfers.
+
+    python benchmarks/cell_search.py [--quick] [--minutes 40] [--seeds 5] [--parts speed texts words icu]
+
+Two searches of the same length, one by the default generator and one at random, on the characters of Python's manual
+(stores stay in the cache: the same command goes on). The best cell of each is then trained beside LSTM and GRU on texts
+that no search has seen: messages of dialogues by characters, and picture captions by words. Every contender has the
+same number of parameters, the same learning rates to choose from on a held-out part, and is judged on the test part of
+the source, with seeds of its own. Equal seconds: processor time, as much as the LSTM took for its steps; torch's own
+LSTM, whose kernel is quicker, runs as well. Last, stays in intensive care (PhysioNet 2012, train on set a, test on b):
+hourly means of 37 measurements, the same net and recipe around each cell.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import math
+import statistics
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy
+
+import common
+import data
+import reporting
+
+sys.path.insert(0, str(common.ROOT / "src"))
+
+import torch
+from torch import Tensor, nn
+
+from polymath.engine import InLine, Processes
+from polymath.inventing import Order, Silent
+from polymath.inventing.cells import search_cell
+from polymath.inventing.corpus import Corpus, characters, words
+from polymath.inventing.language import Models, Trial, attempt
+from polymath.model.cells import GRU, LSTM, Cell, parse_cell
+from polymath.model.cells.module import CellModule
+from polymath.model.cells.words import formulas
+from polymath.spec import canonical, loads
+from polymath.store import Store
+
+NAME = "cell_search"
+SHARED = common.ROOT.parent / "shared" / "data"
+PARTS = ("speed", "texts", "words", "icu")
+HUMAN = {"lstm": LSTM, "gru": GRU}
+NATIVE = "lstm of torch"
+RATES = (3e-3, 6e-3, 1.2e-2, 2.4e-2)
+MUST_SPEED, AIM_SPEED, MUST_BITS, AIM_BITS = 3.0, 1.5, 0.98, 0.95
+Record = dict[str, Any]
+
+
+# Search -----------------------------------------------------------------------------------------------------------
+class Watch(Silent):
+    """Says what is new."""
+
+    def say(self, text: str) -> None:
+        print(text, flush=True)
+
+
+def searched(chosen: argparse.Namespace, cache: Path) -> tuple[dict[str, Cell], list[Record]]:
+    """The best cell of each search, and what is said of both."""
+    found: dict[str, Cell] = {}
+    said: list[Record] = []
+    folder = cache / "runs" / (f"{NAME}-quick" if chosen.quick else NAME)
+    for name, generator in (("found", chosen.generator), ("random", "random")):
+        with Store.open(folder / generator) as store:
+            order = Order(
+                name="cell",
+                budget_seconds=60 * chosen.minutes,
+                generator=generator,
+                lanes=chosen.lanes,
+                watcher=Watch(),
+            )
+            made = search_cell(store, order)
+        assert made.best is not None
+        found[name] = parse_cell(made.best.expression)
+        said.append(
+            {
+                "part": "search",
+                "contender": name,
+                "generator": generator,
+                "experiments": made.experiments,
+                "failed": made.failed,
+                "seconds": made.seconds,
+                "rung": made.best.rung,
+                **made.best.facts,
+                "cell": made.best.expression,
+            }
+        )
+        print(f"{name}: {made.experiments} experiments, {made.failed} died; {made.best.formula} {made.best.facts}")
+    return found, said
+
+
+# Speed ------------------------------------------------------------------------------------------------------------
+def speed(found: dict[str, Cell], *, quick: bool) -> list[Record]:
+    """Seconds of forward and backward passes over those of torch's own cell of the same width."""
+    result = []
+    for batch, steps, width in ((32, 64, 128), (32, 64, 64), (64, 100, 256)):
+        x = torch.randn(batch, steps, width, requires_grad=True)
+        peers = {"lstm": nn.LSTM, "gru": nn.GRU}
+        contenders: dict[str, nn.Module] = {f"torch {n}": p(width, width, batch_first=True) for n, p in peers.items()}
+        contenders |= {name: CellModule(cell, width, width) for name, cell in (HUMAN | found).items()}
+        times: dict[str, list[float]] = {name: [] for name in contenders}
+        for _ in range(5 if quick else 20):  # in turns, so that a busy machine is busy for all
+            for name, module in contenders.items():
+                begin = time.process_time()
+                module(x)[0].sum().backward()
+                times[name].append(time.process_time() - begin)
+        for name, measured in times.items():
+            best = sorted(measured)[len(measured) // 4]
+            size = f"{batch} x {steps} x {width}"
+            result.append({"part": "speed", "contender": name, "size": size, "milliseconds": 1000 * best})
+    return result
+
+
+# Texts ------------------------------------------------------------------------------------------------------------
+class Native(Models):
+    """A language model around torch's own LSTM kernel, of one copy, with the weights of ours."""
+
+    def recur(self, x_STBD: Tensor, state: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+        w, H = self.weights, self.width
+        rows = torch.tensor([self.plan.slots.index(name) for name in ("a_i", "a_f", "a_g", "a_o")])
+
+        def turned(matrix: Tensor) -> Tensor:
+            return matrix[0].T.view(4, H, -1)[rows].reshape(4 * H, -1)
+
+        bias = w["bias"][0].view(4, H)[rows].flatten()
+        flat = [turned(w["map_x"]), turned(w["map_h"]), bias, torch.zeros_like(bias)]
+        hidden, _, memory = torch.lstm(x_STBD[0], state, flat, True, 1, 0.0, True, False, False)
+        return hidden[None], memory
+
+
+@dataclass(frozen=True)
+class Text:
+    """A corpus and how long it is trained on."""
+
+    corpus: Corpus
+    trial: Trial
+
+
+def text_of(part: str, *, quick: bool) -> Text | None:
+    """A text that no search has seen; None where the shared data are not there."""
+    import pandas
+
+    steps = 100 if quick else 2500
+    if part == "texts":
+        folder = SHARED / "dialogue"
+        if not folder.exists():
+            return None
+        read = {
+            name: pandas.read_csv(folder / f"{name}.tsv.gz", sep="\t", quoting=3, keep_default_na=False).message
+            for name in ("train", "test")
+        }
+        train = "\n".join(read["train"][:40_000])
+        corpus = characters("dialogue", train[:-100_000], train[-100_000:], "\n".join(read["test"][:2000]))
+        return Text(corpus, Trial(parameters=60_000, steps=steps, length=64, batch=16, rates=RATES))
+    folder = SHARED / "multi30k"
+    if not folder.exists():
+        return None
+    lines = {
+        name: "\n".join(pandas.read_csv(folder / f"{name}.tsv.gz", sep="\t", quoting=3, keep_default_na=False).en)
+        for name in ("train", "valid", "test2016")
+    }
+    corpus = words("captions", lines["train"], lines["valid"], lines["test2016"], most=2000)
+    return Text(corpus, Trial(parameters=250_000, steps=steps // 2, length=40, batch=16, rates=RATES))
+
+
+def answered(text: str) -> str:
+    """A worker's job, JSON to JSON: one contender with one seed on a text, or on the stays."""
+    torch.set_num_threads(1)
+    request = loads(text)
+    cell = parse_cell(request["cell"])
+    if request["part"] == "icu":
+        return canonical(_stays_job(cell, request))
+    source = text_of(request["part"], quick=request["quick"])
+    assert source is not None
+    tried = attempt(
+        cell,
+        source.trial.replace(rates=tuple(request["rates"]), seeds=(request["seed"],)),
+        source.corpus,
+        parts=("held", "judged"),
+        seconds=request.get("seconds") or math.inf,
+        kind=Native if request["contender"] == NATIVE else None,
+    )
+    return canonical(
+        {
+            "rates": request["rates"],
+            "held": [_number(one) for one in tried.bits[:, 0]],
+            "judged": [_number(one) for one in tried.judged[:, 0]],
+            "seconds": tried.seconds,
+            "steps": tried.steps,
+            "width": tried.width,
+            "parameters": tried.parameters,
+        }
+    )
+
+
+def _number(value: float) -> float:
+    """A finite number; what diverged is as bad as can be."""
+    return float(value) if math.isfinite(value) else 99.0
+
+
+def run_all(requests: Sequence[Record], *, lanes: int) -> list[Record]:
+    """All jobs, each with what it was asked."""
+    engine = InLine(answered) if lanes == 1 else Processes(answered, lanes=lanes, preload=["torch"])
+    try:
+        futures = [engine.submit(canonical(request)) for request in requests]
+        done = []
+        for request, future in zip(requests, futures, strict=True):
+            done.append({**request, **loads(future.result())})
+            shown = {key: done[-1][key] for key in ("part", "contender", "seed", "seconds", "judged")}
+            print(f"  {shown}", flush=True)
+        return done
+    finally:
+        engine.close()
+
+
+def texts(part: str, contenders: dict[str, Cell], *, chosen: argparse.Namespace) -> list[Record]:
+    """Bits per symbol at equal steps, then at equal seconds, of every contender and seed."""
+    if text_of(part, quick=chosen.quick) is None:
+        print(f"{part}: the shared data are not there")
+        return []
+    rates = RATES[1:3] if chosen.quick else RATES
+    asked = [
+        {"part": part, "contender": name, "cell": cell.model_dump(mode="json"), "seed": seed, "quick": chosen.quick}
+        for name, cell in contenders.items()
+        for seed in range(chosen.seeds)
+    ]
+    equal_steps = run_all([{**one, "rates": list(rates)} for one in asked], lanes=chosen.lanes)
+    best = {name: _best(equal_steps, name) for name in contenders}
+    for one in equal_steps:
+        one |= {"equal": "steps", "bits": one["judged"][best[one["contender"]]]}
+    lstm = next(one for one in asked if one["contender"] == "lstm")
+    (alone,) = run_all([{**lstm, "rates": [rates[best["lstm"]]]}], lanes=1)
+    native = [{**one, "contender": NATIVE} for one in asked if one["contender"] == "lstm"]
+    timed = [
+        {**one, "seconds": alone["seconds"], "rates": [rates[best[one["contender"].removesuffix(" of torch")]]]}
+        for one in [*asked, *native]
+    ]
+    equal_seconds = run_all(timed, lanes=chosen.lanes)
+    for one in equal_seconds:
+        one |= {"equal": "seconds", "bits": one["judged"][0]}
+    return [*equal_steps, *equal_seconds]
+
+
+def _best(records: Sequence[Record], contender: str) -> int:
+    """Index of the learning rate with the lowest mean on the held-out part."""
+    own = numpy.array([one["held"] for one in records if one["contender"] == contender])
+    return int(own.mean(0).argmin())
+
+
+# Stays in intensive care --------------------------------------------------------------------------------------------
+HOURS, EPOCHS, BATCH, SIZE = 48, 12, 64, 30_000
+
+
+@dataclass(frozen=True)
+class Stays:
+    """Hourly means of every code, standardised, and whether there are any: [stay, hour, 2 x code]; who died."""
+
+    x: Tensor
+    died: Tensor
+
+
+@functools.cache
+def stays(name: str) -> Stays:
+    """Set a or b; means and deviations are those of a."""
+    import pandas
+
+    events = pandas.read_parquet(SHARED / "icu" / f"events_{name}.parquet")
+    outcomes = pandas.read_csv(SHARED / "icu" / f"outcomes_{name}.csv")
+    known = pandas.read_parquet(SHARED / "icu" / "events_a.parquet").groupby("code").numeric_value
+    middle, low, high = known.median(), known.quantile(0.05), known.quantile(0.95)
+    codes = {code: place for place, code in enumerate(sorted(middle.index))}
+    spread = (high - low).where(high > low, 1.0) / 3.3
+    events = events[events.code.isin(codes)]
+    value = ((events.numeric_value - events.code.map(middle)) / events.code.map(spread)).clip(-5, 5).to_numpy()
+    row = events.subject_id.map({one: place for place, one in enumerate(outcomes.subject_id)}).to_numpy()
+    hour = events.time_hours.clip(0, HOURS - 0.01).astype(int).to_numpy()
+    place = numpy.ravel_multi_index((row, hour, events.code.map(codes).to_numpy()), (len(outcomes), HOURS, len(codes)))
+    size = len(outcomes) * HOURS * len(codes)
+    count, total = numpy.bincount(place, minlength=size), numpy.bincount(place, weights=value, minlength=size)
+    mean = (total / numpy.maximum(count, 1)).reshape(len(outcomes), HOURS, len(codes))
+    seen = (count > 0).reshape(mean.shape)
+    x = torch.from_numpy(numpy.concatenate([mean, seen], -1).astype(numpy.float32))
+    return Stays(x, torch.from_numpy(outcomes.in_hospital_death.to_numpy(dtype=numpy.float32)))
+
+
+class Net(nn.Module):
+    """A cell over the hours; its last and its mean state say who dies."""
+
+    def __init__(self, cell: Cell, given: int) -> None:
+        super().__init__()
+        width = 4
+        while cell.num_parameters(width + 1, given) + 2 * width <= SIZE:
+            width += 1
+        self.cell, self.answer = CellModule(cell, given, width), nn.Linear(2 * width, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        hidden = self.cell(x)[0]
+        answer: Tensor = self.answer(torch.cat([hidden[:, -1], hidden.mean(1)], -1))
+        return answer[:, 0]
+
+
+def _stays_job(cell: Cell, request: Record) -> Record:
+    """Trains on 80 % of set a by each learning rate; the epoch that is best on the rest answers for set b."""
+    from sklearn.metrics import average_precision_score, roc_auc_score
+
+    train, test = stays("a"), stays("b")
+    order = torch.randperm(len(train.died), generator=torch.Generator().manual_seed(request["seed"]))
+    held, learned = order[: len(order) // 5], order[len(order) // 5 :]
+    found = []
+    for rate in request["rates"]:
+        torch.manual_seed(request["seed"])
+        net = Net(cell, train.x.shape[-1])
+        rule = torch.optim.Adam(net.parameters(), lr=rate)
+        best: tuple[float, Tensor] = (-1.0, torch.zeros(0))
+        begin = time.process_time()
+        for _ in range(2 if request["quick"] else EPOCHS):
+            for batch in learned[torch.randperm(len(learned))].split(BATCH):
+                loss = nn.functional.binary_cross_entropy_with_logits(net(train.x[batch]), train.died[batch])
+                rule.zero_grad()
+                loss.backward()
+                nn.utils.clip_grad_norm_(net.parameters(), 1.0)
+                rule.step()
+            with torch.no_grad():
+                area = roc_auc_score(train.died[held], torch.nan_to_num(net(train.x[held])))
+                if area > best[0]:
+                    best = (area, torch.nan_to_num(net(test.x)))
+        found.append((best[0], best[1], time.process_time() - begin))
+    place = max(range(len(found)), key=lambda i: found[i][0])
+    area, answers, seconds = found[place]
+    return {
+        "held": area,
+        "rate": request["rates"][place],
+        "judged": float(roc_auc_score(test.died, answers)),
+        "precision": float(average_precision_score(test.died, answers)),
+        "seconds": seconds,
+        "parameters": sum(one.numel() for one in Net(cell, train.x.shape[-1]).parameters()),
+    }
+
+
+def icu(contenders: dict[str, Cell], *, chosen: argparse.Namespace) -> list[Record]:
+    """Area under the curve on set b of every contender and seed."""
+    if not (SHARED / "icu").exists():
+        print("icu: the shared data are not there")
+        return []
+    asked = [
+        {
+            "part": "icu",
+            "contender": name,
+            "cell": cell.model_dump(mode="json"),
+            "seed": seed,
+            "quick": chosen.quick,
+            "rates": [3e-3] if chosen.quick else [1e-3, 3e-3, 1e-2],
+        }
+        for name, cell in contenders.items()
+        for seed in range(chosen.seeds)
+    ]
+    return run_all(asked, lanes=chosen.lanes)
+
+
+# Report -----------------------------------------------------------------------------------------------------------
+def values(records: Sequence[Record], key: str, **where: Any) -> list[float]:
+    """A number of all records that fit, by seed."""
+    fitting = [one for one in records if all(one.get(name) == value for name, value in where.items())]
+    return [one[key] for one in sorted(fitting, key=lambda one: one.get("seed", 0))]
+
+
+def spread(found: Sequence[float]) -> str:
+    """Mean and standard error over seeds."""
+    error = statistics.stdev(found) / math.sqrt(len(found)) if len(found) > 1 else math.nan
+    return f"{statistics.fmean(found):.4f} ± {error:.4f}"
+
+
+def text_section(records: Sequence[Record], part: str, *, title: str, verdict: bool) -> list[str]:
+    """Bits per symbol of all contenders, and the found cell over the better of LSTM and GRU."""
+    own = [one for one in records if one["part"] == part]
+    if not own:
+        return []
+    lines = [f"## {title}", ""]
+    names = list(dict.fromkeys(one["contender"] for one in own))
+    rows = []
+    for name in names:
+        first = next(one for one in own if one["contender"] == name)
+        cells = [values(own, "bits", contender=name, equal=equal) for equal in ("steps", "seconds")]
+        shown = [spread(found) if found else "-" for found in cells]
+        rows.append([name, f"{first['parameters']:,}", str(first["width"]), *shown])
+    lines += reporting.table(["contender", "parameters", "width", "equal steps", "equal seconds"], rows)
+    rows = []
+    for equal in ("steps", "seconds"):
+        mean = {name: statistics.fmean(v) for name in names if (v := values(own, "bits", contender=name, equal=equal))}
+        for ours in ("found", "random"):
+            for rivals in (("lstm", "gru"), (NATIVE,)):
+                if not all(rival in mean for rival in rivals) or ours not in mean:
+                    continue
+                better = min(rivals, key=lambda rival: mean[rival])
+                pairs = zip(
+                    values(own, "bits", contender=ours, equal=equal),
+                    values(own, "bits", contender=better, equal=equal),
+                    strict=True,
+                )
+                ratios = [one / other for one, other in pairs]
+                ratio = statistics.fmean(ratios)
+                said = reporting.verdict(ratio <= MUST_BITS) if verdict and ours == "found" else ""
+                rows.append([ours, better, equal, f"{ratio:.4f}", f"{max(ratios):.4f}", said])
+    return lines + reporting.table(["cell", "over", "equal", "ratio", "worst seed", f"must be <= {MUST_BITS}"], rows)
+
+
+def speed_section(records: Sequence[Record]) -> list[str]:
+    own = [one for one in records if one["part"] == "speed"]
+    if not own:
+        return []
+    rows = []
+    for size in dict.fromkeys(one["size"] for one in own):
+        took = {one["contender"]: one["milliseconds"] for one in own if one["size"] == size}
+        for name, spent in took.items():
+            peer = "torch gru" if name == "gru" else "torch lstm"
+            ratio = spent / took[peer]
+            said = reporting.verdict(ratio <= MUST_SPEED) if name == "lstm" else ""
+            rows.append([size, name, f"{spent:.2f}", peer, f"{ratio:.2f}", said])
+    head = ["batch x steps x width", "cell", "ms forward and backward", "over", "ratio", f"must be <= {MUST_SPEED:g}"]
+    return ["## Speed", "", *reporting.table(head, rows)]
+
+
+def icu_section(records: Sequence[Record]) -> list[str]:
+    own = [one for one in records if one["part"] == "icu"]
+    if not own:
+        return []
+    names = list(dict.fromkeys(one["contender"] for one in own))
+    areas = {name: values(own, "judged", contender=name) for name in names}
+    rows = []
+    for name in names:
+        good = statistics.fmean(areas[name]) >= statistics.fmean(areas["lstm"])
+        said = reporting.verdict(good) if name == "found" else ""
+        precisions = values(own, "precision", contender=name)
+        rows.append([name, spread(areas[name]), f"{min(areas[name]):.4f}", spread(precisions), said])
+    head = ["cell", "AUROC on set b", "worst seed", "AUPRC on set b", "must not be worse than LSTM"]
+    return ["## Stays in intensive care, set a to set b", "", *reporting.table(head, rows)]
+
+
+def search_section(records: Sequence[Record]) -> list[str]:
+    own = [one for one in records if one["part"] == "search"]
+    rows = [
+        [
+            one["contender"],
+            one["generator"],
+            f"{one['experiments']:,}",
+            f"{one['failed']:,}",
+            f"{one['seconds']:.0f}",
+            f"{one['rung']}",
+            *(f"{one[key]:.4f}" if key in one else "-" for key in ("bits", "lstm_bits", "gru_bits")),
+        ]
+        for one in own
+    ]
+    head = ["cell", "generator", "experiments", "died", "seconds", "rungs", "bits", "LSTM's there", "GRU's there"]
+    lines = ["## Search", "", *reporting.table(head, rows)]
+    for one in own:
+        lines += [f"{one['contender']}:", "", *(f"    {line}" for line in formulas(parse_cell(one["cell"]))), ""]
+    return lines
+
+
+def write(records: Sequence[Record], *, chosen: argparse.Namespace) -> None:
+    """Keep the records, write the report."""
+    stem = f"{NAME}-quick" if chosen.quick else NAME
+    results = common.HERE / "results" / f"{stem}.jsonl"
+    results.write_text("".join(canonical(one) + "\n" for one in records))
+    body = [
+        *search_section(records),
+        *text_section(records, "texts", title="Characters of dialogues, bits per character", verdict=True),
+        *text_section(records, "words", title="Words of picture captions, bits per word", verdict=False),
+        *icu_section(records),
+        *speed_section(records),
+    ]
+    file = reporting.page(
+        NAME,
+        body,
+        title="Recurrent cells that a search invented",
+        about=(__doc__ or "").split("\n\n")[-1].strip(),
+        told=[
+            f"{chosen.seeds} seeds; searches of {chosen.minutes:g} minutes on {chosen.lanes} cores; torch {torch.__version__}"
+        ],
+        quick=chosen.quick,
+    )
+    print("\n".join(body))
+    print(f"report: {file}")
+
+
+def main() -> None:
+    made = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    made.add_argument("--quick", action="store_true", help="about two minutes: does it run?")
+    made.add_argument("--minutes", type=float, help="of each of the two searches (default 40)")
+    made.add_argument("--seeds", type=int, help="of every contender (default 5)")
+    made.add_argument("--generator", default="bandit", help="of the search that is judged (default: %(default)s)")
+    made.add_argument("--lanes", type=int, default=common.cores(), help="jobs side by side (default: %(default)s)")
+    made.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS), help="what is measured (default: all)")
+    made.add_argument("--cache", type=Path, default=data.DEFAULT_CACHE, help="stores (default: %(default)s)")
+    chosen = made.parse_args()
+    chosen.minutes = chosen.minutes or (1 / 3 if chosen.quick else 40.0)
+    chosen.seeds = chosen.seeds or (2 if chosen.quick else 5)
+    torch.set_num_threads(1)
+    cells, records = searched(chosen, chosen.cache.expanduser().resolve())
+    contenders = HUMAN | cells
+    if "speed" in chosen.parts:
+        records += speed(cells, quick=chosen.quick)
+    for part in ("texts", "words"):
+        if part in chosen.parts:
+            records += texts(part, contenders, chosen=chosen)
+    if "icu" in chosen.parts:
+        records += icu(contenders, chosen=chosen)
+    write(records, chosen=chosen)
+
+
+if __name__ == "__main__":
+    main()
