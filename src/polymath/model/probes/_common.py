@@ -20,6 +20,8 @@ from .base import Material
 
 EVALUATION_ROWS = 512
 """Rows per batch when a stored path or a layer is only run."""
+MOST_MAPS = 200
+"""Rows that tell the best constant where every pixel is answered."""
 WIDE = 256
 MOSTLY_ZERO = 0.2
 """Features at least so wide with at most this share of nonzeros are kept sparse: a product costs what they hold."""
@@ -69,10 +71,13 @@ def gather(array: np.ndarray, rows: np.ndarray) -> np.ndarray:
 
 def start_values(material: Material) -> dict[str, np.ndarray]:
     """Best constant raw prediction [W] of every output on the training rows."""
-    return {
-        output: np.asarray(feature.constant(np.asarray(material.targets[output])[material.training]), dtype=np.float32)
-        for output, feature in material.outputs.items()
-    }
+    starts = {}
+    for output, feature in material.outputs.items():
+        rows = material.training
+        if feature.answer.kind == "map":  # of as many pixels as pictures have a few hundred will do
+            rows = rows[:: max(1, len(rows) // MOST_MAPS)]
+        starts[output] = np.asarray(feature.constant(gather(material.targets[output], rows)), dtype=np.float32)
+    return starts
 
 
 def gene(name: str, description: Mapping[str, object], inputs: tuple[str, ...], weights: str | None) -> Gene:

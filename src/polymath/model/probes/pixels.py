@@ -29,7 +29,7 @@ class PixelsProbe(Probe):
     method: Literal["pixels"] = "pixels"
     gives: ClassVar[frozenset[str]] = frozenset({"map"})
     num_trees: int = Field(default=10, ge=1)
-    num_pixels: int = Field(default=40_000, ge=100)
+    num_pixels: int = Field(default=20_000, ge=100)
 
     def suits(self, ports: Mapping[str, Form]) -> bool:
         return any(form.kind == "map" for form in ports.values())

@@ -73,7 +73,7 @@ def patches(choose: Choose) -> PatchesProbe:
 def pixels(choose: Choose) -> PixelsProbe:
     """A forest at every pixel, on what its surroundings look like."""
     return PixelsProbe(
-        num_trees=choose("pixels.num_trees", [10, 20]), num_pixels=choose("pixels.num_pixels", [40_000, 100_000])
+        num_trees=choose("pixels.num_trees", [10, 20]), num_pixels=choose("pixels.num_pixels", [20_000, 100_000])
     )
 
 
