@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 
 import torch
+from hypothesis import assume
 from hypothesis import strategies as st
 
-from polymath.train.update import FUNCTIONS
+from polymath.spec import BadInput
+from polymath.train.update import FUNCTIONS, parse
 from polymath.train.update.expression import constants
 
 DELTA = 1e-8
@@ -58,6 +60,21 @@ def _value(node, inputs, gradient, weight, progress, *, right):
             name, x.clamp(-bound, bound)
         )
     return {"negate": torch.neg, "sign": torch.sign, "abs": torch.abs, "exp": torch.exp, "tanh": torch.tanh}[name](x)
+
+
+def stream(shape=(5,), *, steps=4, dtype=torch.float64, seed=0):
+    """Gradients of some steps, and weights."""
+    generator = torch.Generator().manual_seed(seed)
+    gradients = [torch.randn(shape, generator=generator, dtype=dtype) for _ in range(steps)]
+    return gradients, torch.randn(shape, generator=generator, dtype=dtype)
+
+
+def rule(value):
+    """The expression, if this is one."""
+    try:
+        return parse(value)
+    except BadInput:
+        assume(False)
 
 
 NUMBERS = st.sampled_from([0, 1, -1, 2, 0.5, 0.01, 10])

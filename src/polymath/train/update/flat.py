@@ -58,10 +58,8 @@ class Bucket:
         ]
         self._wide = torch.float32 if first.dtype in (torch.bfloat16, torch.float16) else first.dtype
         self._copied = len(parameters) > 1 or self._wide is not first.dtype
-        if any(
-            target.data_ptr() != parameter.data_ptr()
-            for target, parameter in zip(self._targets, parameters, strict=True)
-        ):
+        views = zip(self._targets, parameters, strict=True)
+        if not all(view.is_contiguous() and view.data_ptr() == whole.data_ptr() for view, whole in views):
             raise BadInput("the memory of a parameter has gaps", remedy="Make it contiguous before it is optimized.")
         sizes = [parameter.numel() for parameter in parameters]
         total = sum(sizes)

@@ -41,8 +41,8 @@ KNOWN = MappingProxyType({name: Expression(update=update) for name, update in _P
 
 def rule_of(rule: Expression | Json) -> Expression:
     """The rule of this name, or that this JSON describes. Raises BadInput."""
-    if isinstance(rule, str) and rule[:1].isalpha() and rule not in OPERANDS and rule not in SHORT:
-        if rule not in KNOWN:
-            raise BadInput("no update rule has this name", value=rule, remedy=f"Known are {', '.join(KNOWN)}.")
+    if isinstance(rule, str) and rule in KNOWN:
         return KNOWN[rule]
+    if isinstance(rule, str) and rule[:1].isalpha() and rule not in OPERANDS and rule not in SHORT:
+        raise BadInput("no update rule has this name", value=rule, remedy=f"Known are {', '.join(KNOWN)}.")
     return parse(rule)

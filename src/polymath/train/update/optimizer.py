@@ -134,7 +134,7 @@ class ExpressionOptimizer(torch.optim.Optimizer):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """As of every optimizer; the running means keep their precision."""
         for group in state_dict["param_groups"]:
-            if group.get("rule") != self._rule.to_json():
+            if "rule" not in group or parse(group["rule"]).graph != self._rule.graph:
                 raise BadInput(
                     "the saved state belongs to another update rule",
                     value=group.get("rule"),
@@ -172,7 +172,9 @@ class ExpressionOptimizer(torch.optim.Optimizer):
 
     def _apply(self, part: Part, *, rate: float, keep: float, progress: float | None) -> None:
         if self._compiled is not None:
-            numbers = [torch.tensor(float(number)) for number in (rate, keep, part.step, progress or 0.0)]
+            numbers = [
+                torch.tensor(float(number), dtype=torch.float64) for number in (rate, keep, part.step, progress or 0.0)
+            ]
             self._compiled(part.weight, part.gradient, part.means, *numbers)
             return
         gradient = part.gradient
