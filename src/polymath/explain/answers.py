@@ -9,11 +9,13 @@ import numpy as np
 from scipy.special import expit, softmax
 
 from ..problem.features import Category, Feature, Labels, Number
+from ..problem.features._pixels import PixelTarget
 from ..problem.features.common import key
 from .chart import Chart, drawing, spread
 from .markup import Html, figure, join, more, number, section, table, tag, text
 from .material import Evidence, Material
 from .mistakes import Mistake, mistakes
+from .pixels import of_pixels
 
 MOST_CLASSES = 20
 """Classes in the confusion matrix: the most frequent."""
@@ -70,7 +72,15 @@ def _kind(feature: Feature) -> Callable[[Judged], list[Html]]:
         return _number
     if isinstance(feature, Labels):
         return _labels
+    if isinstance(feature, PixelTarget):
+        return _pixels
     return lambda judged: []
+
+
+def _pixels(judged: Judged) -> list[Html]:
+    assert isinstance(judged.feature, PixelTarget)
+    raw = judged.raw.astype(np.float32)
+    return of_pixels(judged.material, judged.feature, rows=judged.rows, raw=raw, target=judged.target)
 
 
 def _temperature(judged: Judged) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -181,6 +181,8 @@ class Material:
     dataset: Dataset | None
     """The cached data, if they are still there."""
     dataset_folder: Path | None
+    fetch: Callable[[str], Mapping[str, np.ndarray]] | None = None
+    """Weights at an address, for parts that ask the path again."""
 
     @property
     def summary(self) -> Summary:
@@ -216,6 +218,7 @@ def gather(store: Store, record: Record, entries: Sequence[Entry], *, cache: Pat
         evidence=_evidence(store, record),
         dataset=_dataset(folder),
         dataset_folder=folder,
+        fetch=store.get_tensors,
     )
 
 

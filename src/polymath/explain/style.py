@@ -116,6 +116,7 @@ line-height:1.4}
 .mistake .shown{background:var(--fill)}
 .mistake img{display:block;width:100%;aspect-ratio:1;object-fit:contain}
 .mistake img.small{image-rendering:pixelated}
+.mistake .strip img{aspect-ratio:auto}
 .mistake blockquote{margin:0;padding:12px 14px;font:italic .95rem/1.45 Georgia,serif;overflow-wrap:anywhere}
 .mistake table{font-size:.82rem}.mistake th{white-space:normal;font-size:.82rem;font-weight:400;overflow-wrap:anywhere}
 .mistake td{text-align:right;overflow-wrap:anywhere}
