@@ -196,13 +196,13 @@ class Reply(Feature):
 
         One of a cluster is enough, whatever stands next (Kannan et al. 2016, arXiv:1606.04870, section 5.1).
         """
-        clusters = np.asarray(calibration.get("clusters") or np.arange(prediction.shape[1]))
+        clusters = calibration.get("clusters") or range(prediction.shape[1])
         most = min(LOOKED_AT, prediction.shape[1])
         result: list[dict[str, Json]] = []
         for row in prediction:
             best = np.argpartition(-row, most - 1)[:most]
             best = best[np.lexsort((best, -row[best]))]
-            _, kept = np.unique(clusters[best], return_index=True)
+            _, kept = np.unique([clusters[i] for i in best], return_index=True)
             total = float(log_sum_exp(row.astype(np.float64)[None])[0])
             replies: list[Json] = [
                 {"reply": self.responses[i], "probability": float(np.exp(float(row[i]) - total))}
