@@ -5,13 +5,14 @@ Knows nothing of rules or cells: it is given words, numbers and tables.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from . import _write
 from .chart import LEFT, Chart, spread
+from .flow import Box, draw
 from .markup import Html, counted, figure, join, number, tag, text
 from .markup import table as table_of
 from .style import CSS, SVG_CSS
@@ -37,7 +38,7 @@ class Attempt:
 
 
 class Section(Protocol):
-    """A part of the page: words, and a table under them if it has rows."""
+    """A part of the page: words, a graph and a table under them if it has boxes or rows."""
 
     @property
     def title(self) -> str: ...
@@ -47,6 +48,8 @@ class Section(Protocol):
     def head(self) -> Sequence[str]: ...
     @property
     def rows(self) -> Sequence[Sequence[str]]: ...
+    @property
+    def boxes(self) -> Mapping[str, tuple[tuple[str, ...], tuple[str, ...], str]]: ...
 
 
 def write_invention_picture(name: str, attempts: Sequence[Attempt], formula: str, path: str | Path) -> Path:
@@ -113,7 +116,9 @@ def write_invention_page(
 
 def _section(one: Section) -> Html:
     shown = [table_of(one.head, one.rows, numbers=range(1, len(one.head)))] if one.rows else []
-    return tag("section", tag("h2", one.title), tag("p", one.said), *shown)
+    boxes = {name: Box(words, sources, kind) for name, (words, sources, kind) in one.boxes.items()}
+    graph = [figure(draw(boxes, one.title), "Read from top to bottom.", wide=True)] if boxes else []
+    return tag("section", tag("h2", one.title), tag("p", one.said), *graph, *shown)
 
 
 def _counts(attempts: Sequence[Attempt]) -> str:

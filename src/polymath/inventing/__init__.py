@@ -30,7 +30,7 @@ from .found import (
 
 SEARCHES = {"optimizer": "optimizers:search_optimizer", "cell": "cells:search_cell"}
 """What can be searched for -> module of this room and its function."""
-REPORTS = {"rule": "report:rule_report", "cell": "cells:cell_report"}
+REPORTS = {"rule": "report:rule_report", "cell": "cell_report:cell_report"}
 """Kind of part -> what says more of the best one found."""
 
 PYTHON = {"rule": "optimizers:rule_as_python", "cell": "cells:cell_as_python"}

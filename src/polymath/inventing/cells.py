@@ -10,13 +10,14 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ..engine import Engine, InLine, Processes
 from ..model.cells import Cell, parse_cell
 from ..model.cells.simplify import behaviour
 from ..model.cells.words import formula
+from ..model.cells.words import source as source_of
 from ..search import Clock, Experiment, Ledger, Setting, run
 from ..search.cutters import Cutter, Standing
 from ..search.cutters.halving import Halving
@@ -59,7 +60,7 @@ def rungs(parameters: int) -> tuple[Rung, ...]:
         Rung(trial.replace(steps=60, most_read=20_000), "held", 1.0),
         Rung(trial.replace(steps=180), "held", 3.0),
         Rung(trial.replace(steps=540), "held", 9.0),
-        Rung(trial.replace(steps=800, seeds=(11, 12, 13)), "judged", 40.0),
+        Rung(trial.replace(steps=540, seeds=(11, 12, 13)), "judged", 27.0),
     )
 
 
@@ -93,19 +94,25 @@ def measured(cell: Cell, rung: Rung, *, source: str = MANUAL) -> dict[str, Any]:
 
 # In the one process that searches -----------------------------------------------------------------------------------
 class KeepingStep(Cutter):
-    """The cutter of a search, which also lets the cells that people made go wherever another has been."""
+    """The cutter of a search, but nobody goes on before `least` stand there; people's cells go wherever another was."""
 
     name = "keeping step"
 
-    def __init__(self, cutter: Cutter) -> None:
-        self._cutter = cutter
+    def __init__(self, cutter: Cutter, *, least: int = BEST) -> None:
+        self._cutter, self._least = cutter, least
 
     def promote(self, standings: Sequence[Standing], *, work_left: float) -> int | None:
-        furthest = max((len(one.scores) for one in standings if one.number >= len(HUMAN)), default=0)
+        furthest = max((len(one.scores) for one in standings), default=0)
+        others = max((len(one.scores) for one in standings if one.number >= len(HUMAN)), default=0)
         for one in standings:
-            if one.number < len(HUMAN) and one.may_go_on and len(one.scores) < furthest:
+            if one.number < len(HUMAN) and one.may_go_on and len(one.scores) < others:
                 return one.number
-        return self._cutter.promote(standings, work_left=work_left)
+        been = [sum(len(one.scores) > rung for one in standings) for rung in range(furthest + 1)]
+        waiting = [
+            one if one.scores and been[len(one.scores) - 1] >= self._least else replace(one, running=True)
+            for one in standings
+        ]
+        return self._cutter.promote(waiting, work_left=work_left)
 
 
 def part(parameters: int, source: str) -> Part:
@@ -184,6 +191,11 @@ def adopted_cells(store: Store) -> tuple[AdoptedCell, ...]:
     """The cells that a store has adopted, by name: options wherever a net may have a recurrent layer."""
     found = records.adopted(store, "cell")
     return tuple(AdoptedCell(name=name, cell=parse_cell(found[name].expression)) for name in sorted(found))
+
+
+def cell_as_python(found: Invented) -> str:
+    """A cell as one file of plain PyTorch, its class named as the cell is."""
+    return source_of(parse_cell(found.expression), found.name.replace("/", "-"))
 
 
 def _invented(search: str, experiment: Experiment, done: Sequence[Experiment]) -> Invented:

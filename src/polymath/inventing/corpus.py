@@ -6,10 +6,12 @@ Python Software Foundation licence). Benchmarks bring other texts, which no sear
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections import Counter
 from dataclasses import dataclass
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 from typing import Literal
 
@@ -18,8 +20,10 @@ from numpy.typing import NDArray
 
 from ..spec import BadInput, sha256
 
-MANUAL = "python manual"
-"""Name of the text that is always there."""
+MANUAL, MANUAL_WORDS, PROGRAMS = "python manual", "words of the python manual", "python programs"
+"""Names of texts that are always there: the first is for searches, the others judge what they found."""
+MODULES = ("argparse", "difflib", "ipaddress", "pickletools", "statistics", "tarfile", "turtle", "zipfile")
+"""Of the standard library: 600,000 characters of programs."""
 Part = Literal["held", "judged"]
 WORD = re.compile(r"\w+|[^\w\s]|\n")
 OTHER, MOST_SYMBOLS = 0, 255
@@ -40,17 +44,26 @@ class Corpus:
 
 @cache
 def corpus(source: str = MANUAL) -> Corpus:
-    """The characters of Python's manual, or of a file of text in UTF-8: 80 % to learn from, twice 10 % held out."""
+    """A text that ships with Python, by its name, or the characters of a file in UTF-8.
+
+    80 % to learn from, twice 10 % held out.
+    """
     if source == MANUAL:
-        try:
-            from pydoc_data.topics import topics
-        except ImportError as error:
-            raise BadInput(
-                "this Python comes without its manual's topics", remedy="Give a file of text to learn from."
-            ) from error
-        text = "\n".join(topics[name] for name in sorted(topics, key=lambda name: sha256(name.encode())))
-        return characters(MANUAL, *_parts(text))
+        return characters(source, *_parts(_manual()))
+    if source == MANUAL_WORDS:
+        return words(source, *_parts(_manual()))
+    if source == PROGRAMS:
+        return characters(source, *_parts("".join(map(inspect.getsource, map(import_module, MODULES)))))
     return characters(source, *_parts(_read(source)))
+
+
+def _manual() -> str:
+    try:
+        from pydoc_data.topics import topics
+    except ImportError as error:
+        remedy = "Give a file of text to learn from."
+        raise BadInput("this Python comes without its manual's topics", remedy=remedy) from error
+    return "\n".join(topics[name] for name in sorted(topics, key=lambda name: sha256(name.encode())))
 
 
 def _parts(text: str) -> tuple[str, str, str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
@@ -121,6 +121,8 @@ class Section:
     said: str
     head: Sequence[str] = ()
     rows: Sequence[Sequence[str]] = ()
+    boxes: Mapping[str, tuple[tuple[str, ...], tuple[str, ...], str]] = field(default_factory=dict)
+    """A graph to be drawn: name -> words, what it takes, and what it is: "port", "out" or nothing."""
 
 
 def record(store: Store, found: Sequence[Invented]) -> None:
