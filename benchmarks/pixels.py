@@ -230,8 +230,8 @@ def scores_of(counts: np.ndarray) -> dict[str, float]:
 
 
 # The run -----------------------------------------------------------------------------------------------------------
-def run(one: Set, folder: Path, budget: float, *, seed: int, about: str, file: Path) -> dict[str, Any]:
-    """Everything about one set, each part kept as soon as it is there."""
+def run(one: Set, folder: Path, budget: float, *, seed: int, about: str, file: Path, beside: bool) -> dict[str, Any]:
+    """Everything about one set; nnU-Net's recipe only where `beside`: its first step takes longer than a quick run."""
     record: dict[str, Any] = {"set": one.name, "seed": seed, "budget": budget, "about": about, "when": common.now()}
     record["commit"] = common.commit()
     begin = time.monotonic()
@@ -241,7 +241,7 @@ def run(one: Set, folder: Path, budget: float, *, seed: int, about: str, file: P
     found = ours(folder, one, budget, seed=seed)
     record |= {"ours": found["scores"], "seconds": found["seconds"], "learned": found["learned"]}
     print(f"{one.name}: polymath {record['ours'][one.metric]:.4f} in {found['seconds']:.0f} s", flush=True)
-    if one.recipe:
+    if one.recipe and beside:
         record["recipe"] = recipe(folder, one, budget, seed=seed)
         print(f"{one.name}: nnU-Net's recipe {record['recipe'][one.metric]:.4f}", flush=True)
     common.keep(file, record)
@@ -315,7 +315,7 @@ def main() -> None:
         if given.quick:
             train, test = QUICK.get(name, (24, 6))
             folder = pixels.some(folder, folder.with_name(f"{name}-quick"), train=train, test=test)
-        run(one, folder, budget, seed=given.seed, about=about, file=file)
+        run(one, folder, budget, seed=given.seed, about=about, file=file, beside=not given.quick)
     print(report(common.kept(file), quick=given.quick))
 
 

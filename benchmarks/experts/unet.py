@@ -6,7 +6,7 @@ Fixed by its authors (Isensee et al. 2021, arXiv 1904.08128, and the source of v
 instance norm, leaky ReLU, 32 features doubling to 512, halved while a side is 8 or more, z-score per picture, cross-
 entropy with batch Dice, deep supervision with halving weights (the lowest dropped), SGD with Nesterov momentum 0.99,
 rate 0.01 falling as (1 - t)^0.9, decay 3e-5, a third of the parts around the foreground, mirroring on both axes while
-training and answering, brightness, contrast and gamma. Patch: the picture, at most 512 a side; batch 12 at 8 GB.
+training and answering, brightness, contrast and gamma. Patch: the picture, at most 512 a side; batch 2, the smallest that its rules allow, so that there are many steps.
 Ours: the rate falls by the clock, not by steps. Scores are printed as JSON.
 """
 
@@ -24,7 +24,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 VOID = 255
-BATCH = 12
+BATCH = 2
 
 
 def load(folder: Path, codes: dict[int, int]) -> tuple[list[np.ndarray], list[np.ndarray]]:
