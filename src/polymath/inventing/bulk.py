@@ -25,7 +25,7 @@ RATES = tuple(10 ** (-5 + 0.6 * number) for number in range(11))
 SEEDS = (0, 1, 2)
 DEATH_TEST = 8
 """Steps after which a learning rate that explodes or changes nothing is taken out."""
-EXPLODED = 3.0
+EXPLODED = 30.0
 """Times its first loss: a learning rate that stands there after the death test is dead."""
 STANDS_STILL = 0.99
 """Times the held-out loss before training: what ends above it has learned nothing, and is dead."""
