@@ -15,14 +15,19 @@ from polymath.inventing.cell_report import ablations, boxes, motif, motifs
 from polymath.inventing.cells import KeepingStep, adopted_cells, answered, cell_as_python, part, rungs, search_cell
 from polymath.inventing.corpus import MANUAL, PROGRAMS, characters, corpus, words
 from polymath.inventing.language import Models, Trial, attempt, num_parameters, width_for
+from polymath.model.build import build
 from polymath.model.cells import ELMAN, GRU, KNOWN, LSTM, Node
 from polymath.model.cells.module import CellModule
 from polymath.model.cells.simplify import behaviour, simplified, written
 from polymath.model.cells.words import formulas, source
-from polymath.search.choices import at_random, draw, first, mutated
+from polymath.model.layers.linear import Linear
+from polymath.model.path import Gene, Path
+from polymath.problem.form import tokens
+from polymath.search.choices import Recorder, at_random, draw, first, mutated
 from polymath.search.cutters import Standing
 from polymath.search.cutters.halving import Halving
 from polymath.search.spaces import cells as space
+from polymath.search.spaces import texts
 from polymath.spec import BadInput, canonical, loads
 from polymath.store import Store
 from polymath.testing import check_space
@@ -328,3 +333,22 @@ def test_a_report_draws_judges_and_takes_apart(tmp_path, quick, monkeypatch):
     assert len(sections[1].rows) == 3 and sections[3].rows[0][0] == "nothing"
     assert page.count("<svg") >= 2 and "map of x and h" in page
     assert "class Cell" in cell_as_python(found.best)
+
+
+def test_a_text_model_may_be_built_on_an_adopted_cell():
+    adopted = space.AdoptedCell(name="mine", cell=draw(space.cells, space.answering({"form": "tree"})).built)
+    form = tokens(12, vocabulary=20)
+
+    def answer(offer):
+        if offer.name == "body.family":
+            return offer.values.index("recurrent")
+        return offer.options - 1 if offer.name == "body.cell" else first(offer)
+
+    genes, last = texts.encoder(space.offering(Recorder(answer), [adopted]), "body", form, prefix="body")
+    head = Gene(name="head", layer=Linear(width=3), inputs=(last,))
+    path = Path.from_json(Path(genes=(*genes, head), outputs={"kind": "head"}).to_json())
+    assert [gene.layer.cell for gene in path.genes if gene.layer.kind == "cell"] == [adopted.cell]
+    ids = torch.randint(1, 20, (4, 12)) * (torch.arange(12) < torch.tensor([12, 5, 1, 0])[:, None])
+    out = build(path, {"body": form})({"body": ids})["kind"]
+    out.sum().backward()
+    assert out.shape == (4, 3) and out.isfinite().all()
