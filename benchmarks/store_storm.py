@@ -3,7 +3,7 @@
 python benchmarks/store_storm.py [--quick] [--rounds 250] [--seed 0]
 
 Each round two processes learn tasks, set names, claim and finish experiments, forget and collect without a pause, and
-tell a pipe what the store has acknowledged. Both are killed at moments of their own, within a quarter of a second, most
+tell a pipe what the store has acknowledged. Both are killed at moments of their own, within four tenths of a second, most
 of them in the middle of a write. Then the store is opened as the next command would: all that was acknowledged and not
 forgotten is there, every byte of it hashes and is what was put, and no lease of the dead is held against the living.
 Every fifth round both are killed again while they open what the round before left, and the store grows for 25 rounds.
@@ -27,7 +27,7 @@ from polymath.store import Store, collect, forget, verify
 from store_collect import begun
 from store_common import Claim
 
-LONGEST = 0.25
+LONGEST = 0.4
 """Seconds until a writer is killed."""
 KEPT = 25
 """Rounds that one store lives."""

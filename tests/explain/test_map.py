@@ -20,6 +20,7 @@ from polymath.problem.form import pixels
 from polymath.spec import BadInput
 
 PORTS = {"image": pixels(3, 16, 16)}
+SVG = "{http://www.w3.org/2000/svg}"
 
 
 def layer(**words):
@@ -131,6 +132,58 @@ def test_two_hundred_tasks_do_not_overlap():
     for column in columns.values():
         column.sort()
         assert all(one[1] <= other[0] + 0.1 for one, other in pairwise(column))
+
+
+def lent(union: Union) -> list[tuple[float, float]]:
+    """Upper and lower edge of the boxes that several tasks share."""
+    root = ElementTree.fromstring(map_file(union))
+    boxes = [one for one in root.iter(f"{SVG}g") if "lent" in (one.get("class") or "").split()]
+    rects = [[rect for rect in box.iter(f"{SVG}rect")][-1] for box in boxes]
+    return [(float(rect.get("y")), float(rect.get("y")) + float(rect.get("height"))) for rect in rects]
+
+
+def rows(union: Union) -> dict[str, float]:
+    """Where the dot of each task is."""
+    root = ElementTree.fromstring(map_file(union))
+    found = [one for one in root.iter(f"{SVG}g") if "row" in (one.get("class") or "").split()]
+    return {one.findtext("{*}title").partition(":")[0]: float(one.find("{*}circle").get("cy")) for one in found}
+
+
+def test_a_shared_box_stands_beside_all_rows_of_its_tasks():
+    union = whole({f"t{n:02d}": single("a", "b", head=f"x{n}") for n in range(100)})
+    ((top, bottom),) = lent(union)
+    assert all(top < y < bottom for y in rows(union).values()) and bottom - top > 1000
+    words = [one.text for one in ElementTree.fromstring(map_file(union)).iter(f"{SVG}text")]
+    assert words.count("image") > 1, "said again on every screen that it fills"
+
+
+def test_boxes_whose_tasks_have_rows_in_between_do_not_cover_each_other():
+    pairs = {"p": "ab", "q": "cd", "r": "ac", "s": "bd"}
+    paths = {}
+    for name, (one, other) in pairs.items():
+        heads = [
+            Gene(name=f"h{w}", layer=layer(kind="linear", width=3), inputs=(f"{w}.pool",), weights=name + w)
+            for w in (one, other)
+        ]
+        genes = [
+            gene.replace(
+                name=f"{w}.{gene.name}", inputs=tuple(s if s.startswith("in:") else f"{w}.{s}" for s in gene.inputs)
+            )
+            for w in (one, other)
+            for gene in trunk(w)
+        ]
+        last = Gene(name="out", layer=layer(kind="ensemble"), inputs=tuple(head.name for head in heads))
+        paths[name] = Path(genes=(*genes, *heads, last), outputs={"label": "out"})
+    edges = sorted(lent(whole(paths)))
+    assert len(edges) == 4 and all(one[1] <= other[0] for one, other in pairwise(edges))
+
+
+def test_the_legend_is_as_wide_as_the_drawing():
+    for union in (whole(FEW), whole({f"t{n}": single("a", head=f"x{n}") for n in range(80)})):
+        root = ElementTree.fromstring(map_file(union))
+        width = float(root.get("width"))
+        above = [one for one in root if one.tag.endswith("text")]
+        assert len(above) > 2 and all(len(one.text) * 5.4 < width for one in above[2:])
 
 
 def test_files(tmp_path):

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..knowledge import Polymath, Task, num_bytes, seconds
+from ..knowledge import Polymath, StoreError, Task, num_bytes, seconds
 from ..knowledge import rebuild as rebuild_
 from ..knowledge import verify as verify_
 from ..predicting import bring
@@ -206,10 +207,18 @@ def rebuild(catalogue: str | None, *, store: Path, as_json: bool) -> None:
 
 
 def opened(store: Path) -> Polymath:
-    """An existing store; a mistyped folder is not made into a new one. Close it (`with`): others may wait for that."""
+    """An existing store; a mistyped folder is not made into a new one. Close it (`with`): others may wait for that.
+
+    Where nothing can be written it is opened for reading: what only looks goes on, what writes says so.
+    """
     if not store.exists():
         raise BadInput("there is no store here", file=store, remedy="Learn a task first, or give --store.")
-    return Polymath(store)
+    try:
+        return Polymath(store)
+    except StoreError as error:
+        if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise
+        return Polymath(store, read_only=True)
 
 
 def _line(task: Task) -> dict[str, Any]:

@@ -251,9 +251,16 @@ def evaluated(result: Mapping[str, Any]) -> None:
 def verified(found: Any) -> None:
     """What a check of the store found."""
     for finding in found.findings:
-        sys.stdout.write(f"{finding}\n")
-    state = "sound" if not found.findings else f"{len(found.findings)} findings"
+        named = ", ".join(f"{kind} {name}" for kind, name in finding.needed_by[:5])
+        more = f" and {len(finding.needed_by) - 5} more" if len(finding.needed_by) > 5 else ""
+        needed = f"; needed by {named}{more}" if named else ""
+        sys.stdout.write(f"{(finding.fault.name or '').lower()}: {finding.address}: {finding.what}{needed}\n")
+    state = "sound" if not found.findings else f"{len(found.findings)} finding{'s' * (len(found.findings) > 1)}"
     sys.stdout.write(f"{found.checked:,} objects checked in {found.seconds:.1f} s: {state}\n")
+    if found.exit_status & 8:
+        sys.stdout.write("Run `polymath rebuild`; no knowledge is lost.\n")
+    if found.exit_status & 3:
+        sys.stdout.write("Bring back what is lost from a backup: `polymath merge BACKUP`.\n")
 
 
 def as_dict(report: Any) -> dict[str, Any]:

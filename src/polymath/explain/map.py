@@ -6,6 +6,7 @@ task has a row of its own with what it alone holds, its name, its size, and whic
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -22,6 +23,10 @@ WIDEST, NARROWEST, ROOM = 200.0, 104.0, 560.0
 """Of boxes, and what they share at either side."""
 BETWEEN, TOP, LEFT, INPUTS = 56.0, 30.0, 14.0, 54.0
 """From the last shared column to the own ones; room above, at the left, and for names of inputs."""
+BOXES = 1.25
+"""From one box to the next below it, in heights of a box."""
+AGAIN = 560.0
+"""A box that is taller than a screen says its words so often."""
 LETTERS, BUILT, SIZE = 28, 200.0, 140.0
 """Most letters of a task's name; room for what it builds on, and for its size."""
 LEGEND = (
@@ -31,7 +36,7 @@ LEGEND = (
 STYLE = """
 .route{fill:none;stroke:hsl(var(--h) 58% var(--l));stroke-linecap:butt}
 .dotted{fill:hsl(var(--h) 58% var(--l))}
-.box rect{fill:var(--card);stroke:var(--muted)}.box.lent rect{stroke:var(--ink);stroke-width:1.2;fill-opacity:.9}
+.box rect{fill:var(--card);stroke:var(--muted)}.box.lent rect{stroke:var(--ink);stroke-width:1.2;fill-opacity:.8}
 .box .under{fill:var(--fill)}.box.wild rect{stroke-dasharray:5 3}
 svg .box text{fill:var(--ink)}svg .box .less{fill:var(--soft)}svg .side{fill:var(--soft)}
 svg .task{fill:var(--ink);font-weight:600}
@@ -92,11 +97,12 @@ def whole_map(union: Union) -> Html:
 def map_file(union: Union) -> str:
     """The drawing as an SVG file of its own."""
     width, height, parts = _drawn(union)
-    above = 82.0
+    legend = textwrap.wrap(LEGEND, int((width - 2 * LEFT) / 5.4))
+    above = 68.0 + 14 * len(legend)
     head = [
         tag("text", "The whole model", x=LEFT, y=30, font_size=20, class_="strong"),
         tag("text", said(union), x=LEFT, y=51),
-        tag("text", LEGEND, x=LEFT, y=70, font_size=10.5),
+        *(tag("text", line, x=LEFT, y=70 + 14 * i, font_size=10.5) for i, line in enumerate(legend)),
     ]
     size = f"0 0 {round(width)} {round(height + above)}"
     ground = tag("rect", x=0, y=0, width=round(width), height=round(height + above), class_="ground")
@@ -189,7 +195,7 @@ def _rows(places: Sequence[_Place], order: Sequence[str], scale: _Scale) -> tupl
     tall = {name: max((n for (task, _), n in most.items() if task == name), default=1) for name in order}
     rows, y = {}, TOP
     for name in order:
-        height = max(scale.row, tall[name] * (scale.box + 6) + 4)
+        height = max(scale.row, tall[name] * scale.box * BOXES)
         rows[name] = y + height / 2
         y += height
     return rows, y + 8
@@ -212,32 +218,61 @@ def _columns(places: Sequence[_Place]) -> tuple[float, float]:
 
 
 def _settle(places: Sequence[_Place], order: Sequence[str], rows: Mapping[str, float], scale: _Scale) -> None:
-    """Sets y and height: beside the rows of a node's tasks, never over another node of its column."""
+    """Sets y and height: beside the rows of a node's tasks, never over another node of its column.
+
+    Where the tasks of each node of a shared column have rows beside each other, it is as tall as these and every line
+    runs straight to its row.
+    """
     rank = {name: i for i, name in enumerate(order)}
     columns: dict[tuple[bool, int], list[_Place]] = {}
     for place in places:
+        columns.setdefault((place.own, place.column), []).append(place)
+    for (own, _), column in columns.items():
+        if own or not _spread(column, rows, scale):
+            _stack(column, rows, rank, scale)
+
+
+def _spread(column: Sequence[_Place], rows: Mapping[str, float], scale: _Scale) -> bool:
+    """Each node beside all rows of its tasks; False, and nothing done, where other tasks have rows in between."""
+    spans = [
+        (min(rows[task] for task in place.node.tasks), max(rows[task] for task in place.node.tasks), place)
+        for place in column
+    ]
+    spans.sort(key=lambda span: span[:2])
+    others = any(
+        first < y < last and task not in place.node.tasks for first, last, place in spans for task, y in rows.items()
+    )
+    if others or any(one[1] >= other[0] for one, other in pairwise(spans)):
+        return False
+    for first, last, place in spans:
+        place.y, place.height = first - scale.box / 2, last - first + scale.box
+        place.slots = {task: rows[task] - place.y for task in place.node.tasks}
+    return True
+
+
+def _stack(column: list[_Place], rows: Mapping[str, float], rank: Mapping[str, int], scale: _Scale) -> None:
+    """Each node as near to the middle of its rows as the others let it be, its lines side by side."""
+    for place in column:
         lines = len(place.node.tasks) * scale.line
         place.height = max(scale.box, lines + 4)
         for i, name in enumerate(sorted(place.node.tasks, key=rank.__getitem__)):
             place.slots[name] = (place.height - lines) / 2 + (i + 0.5) * scale.line
-        columns.setdefault((place.own, place.column), []).append(place)
-    for column in columns.values():
-        wanted = {id(p): sum(rows[t] for t in p.node.tasks) / len(p.node.tasks) for p in column}
-        column.sort(key=lambda p: wanted[id(p)])
-        gap = 5.0
-        groups: list[tuple[float, int]] = []  # mean of (wanted - offset), nodes: isotonic regression
-        offsets = [0.0]
-        for one, other in pairwise(column):
-            offsets.append(offsets[-1] + (one.height + other.height) / 2 + gap)
-        for place, offset in zip(column, offsets, strict=True):
-            mean, count = wanted[id(place)] - offset, 1
-            while groups and groups[-1][0] > mean:
-                before, n = groups.pop()
-                mean, count = (before * n + mean * count) / (n + count), n + count
-            groups.append((mean, count))
-        means = [max(mean, TOP + column[0].height / 2) for mean, count in groups for _ in range(count)]
-        for place, mean, offset in zip(column, means, offsets, strict=True):
-            place.y = mean + offset - place.height / 2
+    wanted = {id(p): sum(rows[t] for t in p.node.tasks) / len(p.node.tasks) for p in column}
+    column.sort(key=lambda p: wanted[id(p)])
+    gap = scale.box * (BOXES - 1) * 0.8
+    groups: list[tuple[float, int]] = []  # mean of (wanted - offset), nodes: isotonic regression
+    offsets = [0.0]
+    for one, other in pairwise(column):
+        offsets.append(offsets[-1] + (one.height + other.height) / 2 + gap)
+    for place, offset in zip(column, offsets, strict=True):
+        mean, count = wanted[id(place)] - offset, 1
+        while groups and groups[-1][0] > mean:
+            before, n = groups.pop()
+            mean, count = (before * n + mean * count) / (n + count), n + count
+        groups.append((mean, count))
+    means = [max(mean, TOP + column[0].height / 2) for mean, count in groups for _ in range(count)]
+    for place, mean, offset in zip(column, means, offsets, strict=True):
+        place.y = mean + offset - place.height / 2
 
 
 def _route(
@@ -311,12 +346,20 @@ def _box(union: Union, place: _Place, order: Sequence[str], scale: _Scale) -> Ht
             _word(place.x + width - 5, middle + 0.36 * scale.font, size, size=scale.font, kind="less", anchor="end")
         )
     else:
-        parts.append(_word(place.x + 6, middle - 2, first, size=scale.font, kind=None))
-        parts.append(_word(place.x + 6, middle + scale.font, second, size=scale.font, kind="less"))
+        for y in _middles(place):
+            parts.append(_word(place.x + 6, y - 2, first, size=scale.font, kind=None))
+            parts.append(_word(place.x + 6, y + scale.font, second, size=scale.font, kind="less"))
     if node.ports and not place.own:
         ports = text(", ".join(node.ports), 9)
-        parts.append(_word(place.x - 14, middle + 0.36 * scale.font, ports, size=scale.font, anchor="end"))
+        for y in _middles(place):
+            parts.append(_word(place.x - 14, y + 0.36 * scale.font, ports, size=scale.font, anchor="end"))
     return tag("g", join(parts), class_=classes)
+
+
+def _middles(place: _Place) -> list[float]:
+    """Where a box says its words: in its middle, or in the middle of every screen that it fills."""
+    times = max(1, round(place.height / AGAIN))
+    return [place.y + place.height * (i + 0.5) / times for i in range(times)]
 
 
 def described(node: Node) -> str:

@@ -36,13 +36,19 @@ class CorruptObject(StoreError):
 def missing(address: str, *, needed_by: str = "") -> MissingObject:
     """The error for an address that is not there."""
     reason = f", which {needed_by} needs" if needed_by else ""
-    return MissingObject(errno.ENOENT, f"The store holds no object {address}{reason}. Run `polymath verify`.")
+    return MissingObject(
+        errno.ENOENT,
+        f"The store holds no object {address}{reason}. "
+        "Run `polymath verify`, then bring it back from a backup: `polymath merge BACKUP`.",
+    )
 
 
 def corrupt(address: str, what: str) -> CorruptObject:
     """The error for bytes that cannot be what their address says."""
     return CorruptObject(
-        errno.EILSEQ, f"Object {address} is damaged: {what}. Run `polymath verify`, then copy it back from a backup."
+        errno.EILSEQ,
+        f"Object {address} is damaged: {what}. "
+        "Run `polymath verify`, then bring it back from a backup: `polymath merge BACKUP`.",
     )
 
 

@@ -338,7 +338,9 @@ class Store:
     def writable(self) -> None:
         """Raise StoreError if nothing can be written here."""
         if self.read_only:
-            raise StoreError(errno.EROFS, f"The store {self.path} was opened for reading only.")
+            raise StoreError(
+                errno.EROFS, f"The store {self.path} was opened for reading only: nothing can be written there."
+            )
         for folder in (self.objects, self.record_files):
             if folder.failed is not None:
                 raise folder.failed

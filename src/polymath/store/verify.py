@@ -107,10 +107,15 @@ class _Round:
 
     def note(self, fault: Fault, address: str, what: str) -> None:
         try:
-            needed_by = tuple(self.store.dependents(address)) if ADDRESS.fullmatch(address) else ()
+            needed_by = tuple(sorted(self._users(address))) if ADDRESS.fullmatch(address) else ()
         except StoreError:
             needed_by = ()
         self.findings.append(Finding(fault=fault, address=address, what=what, needed_by=needed_by))
+
+    def _users(self, address: str) -> Iterator[tuple[str, str]]:
+        """The records that need an object, by the names that people know them by where they have any."""
+        for kind, name, record in self.store.catalogue.dependents(address):
+            yield kind, str(self.store.record(record).get("name", name))
 
     def late(self) -> bool:
         if time.monotonic() > self.deadline:
