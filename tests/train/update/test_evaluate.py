@@ -7,7 +7,8 @@ import torch
 from hypothesis import given, settings
 
 from polymath.train.update import KNOWN, Operands, evaluate, new_state, parse
-from polymath.train.update.evaluate import evaluate_scaled
+from polymath.train.update.evaluate import run_program
+from polymath.train.update.program import program_of
 
 from .plain import RULES, plain_updates, rule, stream
 
@@ -60,12 +61,8 @@ def test_a_step_may_be_a_tensor():
         state, other = new_state(KNOWN[name], weight), new_state(KNOWN[name], weight)
         for step, gradient in enumerate(gradients, start=1):
             one = evaluate(KNOWN[name], Operands(gradient, step=step), state)
-            two, scale = evaluate_scaled(
-                KNOWN[name].graph,
-                Operands(gradient, step=torch.tensor(float(step), dtype=torch.float64)),
-                other,
-                fused=False,
-            )
+            operands = Operands(gradient, step=torch.tensor(float(step), dtype=torch.float64))
+            two, scale = run_program(KNOWN[name].graph, program_of(KNOWN[name].graph, False), operands, other)
             torch.testing.assert_close(one, two * scale)
 
 

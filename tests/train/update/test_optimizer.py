@@ -215,7 +215,7 @@ def test_names_of_a_store(tmp_path, parameters):
 def test_compiled_equals_eager(parameters, follow):
     for name in ("adamw", "lion", "powersign_linear"):
         mine, theirs = parameters(), parameters()
-        whole = ExpressionOptimizer(mine, name, weight_decay=0.1, total_steps=10, whole=True)
+        whole = ExpressionOptimizer(mine, name, weight_decay=0.1, total_steps=10, compiled=True)
         eager = ExpressionOptimizer(theirs, name, weight_decay=0.1, total_steps=10)
         found, expected = follow(whole, mine, number=10)[-1], follow(eager, theirs, number=10)[-1]
         for one, other in zip(found, expected, strict=True):

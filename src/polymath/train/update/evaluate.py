@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from .expression import Expression, Graph, Node
-from .program import Adam, Program, compiled
+from .program import Adam, Program, program_of
 from .vocabulary import DELTA, FUNCTIONS, MEANS
 
 
@@ -62,17 +62,18 @@ def evaluate(expression: Expression, operands: Operands, state: Sequence[Tensor]
     return tensor if scale == 1 else tensor * scale
 
 
-def evaluate_scaled(graph: Graph, operands: Operands, state: Sequence[Tensor], *, fused: bool = True) -> Scaled:
-    """The update as a tensor and the number that it still has to be multiplied by.
+def evaluate_scaled(graph: Graph, operands: Operands, state: Sequence[Tensor]) -> Scaled:
+    """The update as a tensor and the number that it still has to be multiplied by."""
+    kernel = operands.gradient.device.type in ("cpu", "cuda")
+    program = program_of(graph, kernel and all(tensor.is_contiguous() for tensor in (operands.gradient, *state)))
+    return run_program(graph, program, operands, state)
 
-    `fused` leaves Adam steps to PyTorch's kernel; without it, a compiler can fuse all of the rule.
-    """
-    kernel = fused and operands.gradient.device.type in ("cpu", "cuda")
-    program = compiled(graph, kernel and all(tensor.is_contiguous() for tensor in (operands.gradient, *state)))
+
+def run_program(graph: Graph, program: Program, operands: Operands, state: Sequence[Tensor]) -> Scaled:
+    """The same, by a program that was made before: this is what a compiler may trace."""
     if len(state) != len(program.means):
         raise ValueError(f"the rule keeps {len(program.means)} running means, but the state holds {len(state)}")
-    run = _Run(graph, program, operands, state)
-    return run.all()
+    return _Run(graph, program, operands, state).all()
 
 
 class _Run:

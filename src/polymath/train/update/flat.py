@@ -47,9 +47,11 @@ class Part:
 
 
 class Bucket:
-    """Parameters of one type, device and number of steps that are worked on as one flat tensor."""
+    """Parameters of one type, device and number of steps that are worked on as one flat tensor, or as a list."""
 
-    def __init__(self, parameters: Sequence[nn.Parameter], state: Any, num_means: int, *, weighted: bool) -> None:
+    def __init__(
+        self, parameters: Sequence[nn.Parameter], state: Any, num_means: int, *, weighted: bool, listed: bool = False
+    ) -> None:
         first = parameters[0]
         self._orders = [_order(parameter) for parameter in parameters]
         self._parameters = list(parameters)
@@ -57,18 +59,21 @@ class Bucket:
             _flat(parameter.detach(), order) for parameter, order in zip(parameters, self._orders, strict=True)
         ]
         self._wide = torch.float32 if first.dtype in (torch.bfloat16, torch.float16) else first.dtype
-        self._copied = len(parameters) > 1 or self._wide is not first.dtype
+        self.listed = listed
+        """Worked on as a list of tensors: nothing is gathered."""
+        self._copied = not listed and (len(parameters) > 1 or self._wide is not first.dtype)
         views = zip(self._targets, parameters, strict=True)
         if not all(view.is_contiguous() and view.data_ptr() == whole.data_ptr() for view, whole in views):
             raise BadInput("the memory of a parameter has gaps", remedy="Make it contiguous before it is optimized.")
         sizes = [parameter.numel() for parameter in parameters]
-        total = sum(sizes)
+        total, self._sizes = sum(sizes), sizes
         device = first.device
         self._means = [torch.zeros(total, dtype=self._wide, device=device) for _ in range(num_means)]
         for parameter, order, begin in zip(parameters, self._orders, _begins(sizes), strict=True):
             self._adopt(parameter, order, state[parameter], begin)
         self._steps = [state[parameter]["step"] for parameter in parameters]
         self.step = int(self._steps[0])
+        self._pieces = [list(mean.split(sizes)) for mean in self._means]
         self._gradient = torch.empty(total, dtype=self._wide, device=device) if self._copied else None
         needs_weight = self._copied and (weighted or self._wide is not first.dtype)
         self._weight = torch.empty(total, dtype=self._wide, device=device) if needs_weight else None
@@ -93,14 +98,22 @@ class Bucket:
         self.step += 1
         torch._foreach_add_(self._steps, 1.0)
 
-    def parts(self) -> Iterator[Part]:
-        """What is to be worked on, with the present gradients."""
+    def tensors(self) -> tuple[list[Tensor], list[Tensor], list[list[Tensor]]]:
+        """Flat weights, their gradients, and for each running mean of the rule those of the parameters."""
+        return self._targets, self._gradients(), self._pieces
+
+    def _gradients(self) -> list[Tensor]:
         gradients = []
         for parameter, order in zip(self._parameters, self._orders, strict=True):
             assert parameter.grad is not None
             if parameter.grad.is_sparse:
                 raise BadInput("a gradient is sparse", remedy="Make the embedding with sparse=False.")
             gradients.append(_flat(parameter.grad, order))
+        return gradients
+
+    def parts(self) -> Iterator[Part]:
+        """What is to be worked on, with the present gradients."""
+        gradients = self._gradients()
         if self._gradient is None:
             yield from self._chunks(gradients[0], self._targets[0])
             return
@@ -114,8 +127,7 @@ class Bucket:
     def finish(self) -> None:
         """Hand out the new weights, where a copy was worked on."""
         if self._weight is not None:
-            pieces = self._weight.split([target.numel() for target in self._targets])
-            torch._foreach_copy_(self._targets, pieces)
+            torch._foreach_copy_(self._targets, self._weight.split(self._sizes))
 
     def _chunks(self, gradient: Tensor, weight: Tensor) -> Iterator[Part]:
         if gradient.numel() <= self._chunk:
@@ -125,7 +137,7 @@ class Bucket:
         for piece in pieces:
             yield Part(piece[0], piece[1], list(piece[2:]), self.step, None)
 
-    def _adopt(self, parameter: nn.Parameter, order: tuple[int, ...], state: dict[str, Any], begin: int) -> None:
+    def _adopt(self, parameter: nn.Parameter, order: tuple[int, ...] | None, state: dict[str, Any], begin: int) -> None:
         """Take over the state of a parameter, or make its first; from now on it is a view of ours."""
         names = {f"mean_{number}" for number in range(len(self._means))}
         if state:
@@ -143,25 +155,33 @@ class Bucket:
             piece = mean[begin:end]
             if f"mean_{number}" in state:
                 piece.copy_(_flat(state[f"mean_{number}"], order))
-            shape = [parameter.shape[dim] for dim in order]
-            back = sorted(range(len(order)), key=order.__getitem__)
-            state[f"mean_{number}"] = piece.view(shape).permute(back)
+            if order is None:
+                state[f"mean_{number}"] = piece.view(parameter.shape)
+            else:
+                back = sorted(range(len(order)), key=order.__getitem__)
+                state[f"mean_{number}"] = piece.view([parameter.shape[dim] for dim in order]).permute(back)
 
 
-def bucketed(parameters: Sequence[nn.Parameter], state: Any, num_means: int, *, weighted: bool) -> list[Bucket]:
-    """All of these parameters in buckets; gathered ones stay below a chunk."""
+def bucketed(
+    parameters: Sequence[nn.Parameter], state: Any, num_means: int, *, weighted: bool, listed: bool
+) -> list[Bucket]:
+    """All of these parameters in buckets; gathered ones stay below a chunk. `listed`: as lists where that is possible,
+    which is where the running means have the type of the weights.
+    """
     kinds: dict[tuple[Any, ...], list[nn.Parameter]] = {}
     for parameter in parameters:
         held = state[parameter].get("step")
         kind = (parameter.dtype, parameter.device, 0 if held is None else int(held))
-        if parameter.numel() > SMALL:
+        if parameter.numel() > SMALL and not listed:
             kinds[(*kind, len(kinds))] = [parameter]
         else:
             kinds.setdefault(kind, []).append(parameter)
     found = []
     for members in kinds.values():
-        for some in _batched(members):
-            found.append(Bucket(some, state, num_means, weighted=weighted))
+        if listed and members[0].dtype in (torch.float32, torch.float64):
+            found.append(Bucket(members, state, num_means, weighted=weighted, listed=True))
+        else:
+            found.extend(Bucket(some, state, num_means, weighted=weighted) for some in _batched(members))
     return found
 
 
@@ -181,15 +201,13 @@ def _begins(sizes: Sequence[int]) -> list[int]:
     return [sum(sizes[:place]) for place in range(len(sizes))]
 
 
-def _order(tensor: Tensor) -> tuple[int, ...]:
-    """The dimensions from the slowest to the fastest in memory."""
+def _order(tensor: Tensor) -> tuple[int, ...] | None:
+    """The dimensions from the slowest to the fastest in memory; None if that is their own order."""
     if tensor.is_contiguous():
-        return tuple(range(tensor.ndim))
+        return None
     return tuple(sorted(range(tensor.ndim), key=lambda dim: (-tensor.stride()[dim], dim)))
 
 
-def _flat(tensor: Tensor, order: tuple[int, ...]) -> Tensor:
+def _flat(tensor: Tensor, order: tuple[int, ...] | None) -> Tensor:
     """With its elements in this order of dimensions: a view where the memory has that order, else a copy."""
-    if tensor.is_contiguous() and order == tuple(range(tensor.ndim)):
-        return tensor.view(-1)
-    return tensor.permute(order).reshape(-1)
+    return (tensor if order is None else tensor.permute(order)).reshape(-1)

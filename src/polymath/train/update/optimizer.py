@@ -16,11 +16,11 @@ from torch import Tensor, nn
 
 from ...spec import BadInput, Json
 from ...store import Store
-from .evaluate import Operands, evaluate_scaled
+from .evaluate import Operands, evaluate_scaled, run_program
 from .expression import Expression, parse
 from .flat import Bucket, Part, bucketed
 from .known import KNOWN, rule_of
-from .program import compiled
+from .program import program_of
 from .vocabulary import DELTA
 
 _Step = Callable[..., None]
@@ -34,7 +34,7 @@ def optimizer(
     weight_decay: float = 0.0,
     total_steps: int | None = None,
     store: str | os.PathLike[str] | None = None,
-    whole: bool = False,
+    compiled: bool = False,
 ) -> ExpressionOptimizer:
     """An optimizer for plain PyTorch from a rule: a name, an Expression or its JSON, or the path of a .json file.
 
@@ -42,7 +42,9 @@ def optimizer(
     rules that the store has adopted. The rest is as for `ExpressionOptimizer`. Raises BadInput.
     """
     found = find_rule(rule, store=store)
-    return ExpressionOptimizer(params, found, lr=lr, weight_decay=weight_decay, total_steps=total_steps, whole=whole)
+    return ExpressionOptimizer(
+        params, found, lr=lr, weight_decay=weight_decay, total_steps=total_steps, compiled=compiled
+    )
 
 
 def find_rule(rule: Expression | Json | os.PathLike[str], *, store: str | os.PathLike[str] | None = None) -> Expression:
@@ -67,7 +69,7 @@ class ExpressionOptimizer(torch.optim.Optimizer):
 
     `rule` is an Expression, its JSON, or the name of a known rule. A rule with a schedule needs `total_steps`, or the
     group's `progress` (0 to 1) set before each step. Weights in bfloat16 or float16 keep their running means in
-    float32. `whole` leaves each step to `torch.compile`: the first takes seconds to minutes and needs a C++
+    float32. `compiled` leaves each step to `torch.compile`: the first takes seconds to minutes and needs a C++
     compiler; then any rule runs about as fast as PyTorch's fused optimizers. Raises BadInput for what is no rule and
     for a saved state that belongs to another.
     """
@@ -80,12 +82,12 @@ class ExpressionOptimizer(torch.optim.Optimizer):
         lr: float = 1e-3,
         weight_decay: float = 0.0,
         total_steps: int | None = None,
-        whole: bool = False,
+        compiled: bool = False,
     ) -> None:
         expression = rule_of(rule)
         if not lr >= 0 or not weight_decay >= 0:
             raise BadInput("the learning rate and the weight decay of an optimizer are not negative", value=lr)
-        self._compiled = _compiled_step(expression) if whole else None
+        self._compiled = _compiled_step(expression) if compiled else None
         super().__init__(
             params,
             {
@@ -107,7 +109,7 @@ class ExpressionOptimizer(torch.optim.Optimizer):
         self._rule = parse(self.param_groups[0]["rule"])
         self._buckets: dict[int, list[Bucket]] = {}
         self._scratch: dict[tuple[Any, ...], list[Tensor]] = {}
-        self._adam = adam_kernel(self._rule) if self._compiled is None else None
+        self._adam = _adam_kernel(self._rule) if self._compiled is None else None
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
@@ -124,10 +126,14 @@ class ExpressionOptimizer(torch.optim.Optimizer):
         for number, group in enumerate(self.param_groups):
             for bucket in self._current(number, group):
                 bucket.advance()
-                rate = float(group["lr"])
+                rate, decay = float(group["lr"]), group["weight_decay"]
+                if bucket.listed:
+                    assert self._adam is not None
+                    self._adam(bucket, rate=rate, decay=decay)
+                    continue
                 progress = self._progress(group, bucket.step)
                 for part in bucket.parts():
-                    self._apply(part, rate=rate, keep=1 - rate * group["weight_decay"], progress=progress)
+                    self._apply(part, rate=rate, keep=1 - rate * decay, progress=progress)
                 bucket.finish()
         return loss
 
@@ -153,13 +159,12 @@ class ExpressionOptimizer(torch.optim.Optimizer):
         learning: list[nn.Parameter] = [parameter for parameter in group["params"] if parameter.grad is not None]
         buckets = self._buckets.get(number)
         if buckets is None or not _fits(buckets, learning, self.state):
-            buckets = bucketed(learning, self.state, len(self._rule.means), weighted=self._weighted)
+            weighted = self._rule.weighted or self._compiled is not None
+            listed = self._adam is not None
+            buckets = bucketed(learning, self.state, len(self._rule.means), weighted=weighted, listed=listed)
             self._buckets[number] = buckets
+            self._scratch.clear()
         return buckets
-
-    @property
-    def _weighted(self) -> bool:
-        return self._rule.weighted or self._compiled is not None or self._adam is not None
 
     def _progress(self, group: dict[str, Any], step: int) -> float | None:
         if not self._rule.scheduled:
@@ -178,9 +183,6 @@ class ExpressionOptimizer(torch.optim.Optimizer):
             self._compiled(part.weight, part.gradient, part.means, *numbers)
             return
         gradient = part.gradient
-        if self._adam is not None:
-            self._adam(part, rate=rate, keep=keep)
-            return
         scratch = self._scratch.setdefault((gradient.shape, gradient.dtype, gradient.device), [])
         operands = Operands(gradient, part.weight, step=part.step, progress=progress, scratch=scratch)
         part.subtract(evaluate_scaled(self._rule.graph, operands, part.means), rate=rate, keep=keep)
@@ -192,30 +194,30 @@ def _fits(buckets: list[Bucket], learning: list[nn.Parameter], state: Any) -> bo
     return sum(bucket.size for bucket in buckets) == len(known) and all(bucket.fits(known, state) for bucket in buckets)
 
 
-def adam_kernel(expression: Expression) -> Callable[..., None] | None:
+def _adam_kernel(expression: Expression) -> Callable[..., None] | None:
     """PyTorch's own kernel for the whole step, where the rule is Adam of the gradient; else None."""
     graph = expression.graph
-    adam = next(iter(compiled(graph).adams.values()), None)
+    adam = next(iter(program_of(graph).adams.values()), None)
     if adam is None or adam.quotient != len(graph) - 1 or graph[expression.means[adam.first][0]].function != "g":
         return None
     if len(expression.means) != 2:
         return None
     betas = expression.means[adam.first][1], expression.means[adam.second][1]
 
-    def step(part: Part, *, rate: float, keep: float) -> None:
-        assert part.weight is not None
-        count = torch.tensor(float(part.step), device=part.gradient.device)
+    def step(bucket: Bucket, *, rate: float, decay: float) -> None:
+        weights, gradients, means = bucket.tensors()
+        count = torch.tensor(float(bucket.step), device=weights[0].device)
         torch._fused_adamw_(
-            [part.weight],
-            [part.gradient],
-            [part.means[adam.first]],
-            [part.means[adam.second]],
+            weights,
+            gradients,
+            means[adam.first],
+            means[adam.second],
             [],
-            [count],
+            [count] * len(weights),
             lr=rate,
             beta1=betas[0],
             beta2=betas[1],
-            weight_decay=(1 - keep) / rate if rate else 0.0,
+            weight_decay=decay,
             eps=DELTA,
             amsgrad=False,
             maximize=False,
@@ -226,11 +228,12 @@ def adam_kernel(expression: Expression) -> Callable[..., None] | None:
 
 def _compiled_step(expression: Expression) -> _Step:
     graph = expression.graph
+    program = program_of(graph, False)
 
     def step(weight: Tensor, gradient: Tensor, means: list[Tensor], *numbers: Tensor) -> None:
         rate, keep, count, progress = numbers
         operands = Operands(gradient, weight, step=count, progress=progress)
-        update, scale = evaluate_scaled(graph, operands, means, fused=False)
+        update, scale = run_program(graph, program, operands, means)
         weight.copy_(weight * keep - update * (scale * rate))
 
     compiled: _Step = torch.compile(step, dynamic=True)

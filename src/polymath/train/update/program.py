@@ -41,7 +41,7 @@ class Program:
 
 
 @lru_cache(maxsize=4096)
-def compiled(graph: Graph, fused: bool = True) -> Program:
+def program_of(graph: Graph, fused: bool = True) -> Program:
     """What there is to know of a graph; `fused`: Adam steps within it are left to PyTorch's kernel."""
     values = constants(graph)
     needed = list(needed_nodes(graph))
