@@ -270,7 +270,7 @@ def main() -> None:
         for way in WAYS:
             words = [sys.executable, __file__, "--answer", folder, way, str(plan.rounds)]
             environment = {**common.environment(), "OMP_NUM_THREADS": "1"}
-            done = subprocess.run(words, capture_output=True, text=True, check=True, env=environment)
+            done = subprocess.run(words, stdout=subprocess.PIPE, text=True, check=True, env=environment)
             records += json.loads(done.stdout.splitlines()[-1])
         records.append({"way": "both", "kind": "difference", "value": difference(place)})
     results.unlink(missing_ok=True)

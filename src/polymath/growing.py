@@ -43,7 +43,14 @@ def _stored(record: TaskRecord) -> Stored:
 
 
 def _brought(one: Imported) -> Stored:
-    return Stored(name=one.head, path=one.path, ports=one.ports, imported=True, note=one.source)
+    return Stored(
+        name=one.head,
+        path=one.path,
+        ports=one.ports,
+        imported=one.way == "imported",
+        absorbed=one.way == "absorbed",
+        note=one.source,
+    )
 
 
 def _note(record: TaskRecord) -> str:

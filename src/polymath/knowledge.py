@@ -82,6 +82,26 @@ class Polymath:
         names = sorted(head.removeprefix(HEAD) for head in self.store.heads(HEAD))
         return [self.task(name) for name in names]
 
+    def absorb(
+        self,
+        data: Any,
+        *,
+        name: str | None = None,
+        budget: str | float = "10m",
+        listener: Listener | None = None,
+        **wishes: Any,
+    ) -> str:
+        """Learns features from pictures, texts or a table without a target, for later tasks to build upon.
+
+        Gives the name under which they stand in `Task.record.built_on` of tasks that use them. Of the wishes of
+        `polymath.learning.Wishes` count types, ignore, seed and cache. Raises BadInput when there is nothing to learn.
+        """
+        from .learning import Silent, Wishes
+        from .learning.absorb import absorb
+
+        wish = Wishes(name=name or "", budget_seconds=seconds(budget), **wishes)
+        return absorb(data, store=self.store, wishes=wish, listener=listener or Silent()).head
+
     def predict_many(self, requests: Sequence[tuple[str, Any]]) -> list[list[dict[str, Json]]]:
         """Answers of many tasks at once: for each (name of a task, data) a list like that of `Task.predict`.
 

@@ -57,7 +57,8 @@ def _table(union: Union) -> Html:
     rows: list[list[object]] = []
     for name in union.paths:
         share = union.share(name)
-        wild = "imported" if union.stored[name].imported else ", ".join(share.imported)
+        stored = union.stored[name]
+        wild = "imported" if stored.imported else "absorbed" if stored.absorbed else ", ".join(share.imported)
         rows.append(
             [
                 text(name),

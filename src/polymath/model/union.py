@@ -30,6 +30,8 @@ class Stored:
     """Names of the paths that lent it genes."""
     imported: bool = False
     """Knowledge from outside: no task of its own."""
+    absorbed: bool = False
+    """Learned here from rows without a target: no task either."""
     note: str = ""
     """What it is, in a few words."""
 
@@ -118,7 +120,7 @@ class Union:
     @property
     def tasks(self) -> tuple[str, ...]:
         """Names of the paths that answer something: all but what came from outside."""
-        return tuple(name for name, one in self.stored.items() if not one.imported)
+        return tuple(name for name, one in self.stored.items() if not one.imported and not one.absorbed)
 
     # Sizes -------------------------------------------------------------------------------------------------------
     def parameters(self, addresses: Iterable[str]) -> int:
