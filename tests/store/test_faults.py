@@ -261,11 +261,13 @@ def fail_on(monkeypatch: pytest.MonkeyPatch, name: str, *, nth: int, number: int
     ("name", "number"),
     [
         ("create", errno.EMFILE),
+        ("create", errno.EACCES),
         ("write", errno.ENOSPC),
         ("write", errno.EIO),
         ("fsync", errno.EIO),
         ("rename", errno.EIO),
         ("rename", errno.ENOSPC),
+        ("rename", errno.EACCES),
     ],
 )
 def test_the_nth_failing_call_is_one_clear_error(tmp_path, monkeypatch, name, number):
