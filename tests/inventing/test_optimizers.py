@@ -10,18 +10,20 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from polymath import Polymath
 from polymath.app.main import app
-from polymath.inventing import Order, adopt, adopted, invented, lookup, optimizers, searching
+from polymath.inventing import Invented, Order, adopt, adopted, invented, lookup, optimizers, searching
 from polymath.inventing.bulk import HORIZONS
 from polymath.inventing.insight import ablations, recurring, written
 from polymath.inventing.judging import LENGTHS, Judged
 from polymath.search import Ledger
-from polymath.search.choices import at_random, draw
+from polymath.search.choices import at_random, draw, first
 from polymath.search.spaces.update_rules import KNOWN as POINTS
-from polymath.search.spaces.update_rules import known, update_rule
+from polymath.search.spaces.update_rules import AdoptedRule, known, update_rule, with_adopted
 from polymath.spec import BadInput, loads
 from polymath.store import Store
 from polymath.testing import check_space
+from polymath.train.recipe import GradientRecipe
 from polymath.train.update import KNOWN, Expression
 from polymath.train.update.behaviour import behaviour
 
@@ -210,3 +212,43 @@ def test_ablations_leave_out_each_part_once() -> None:
     assert len({json.dumps(one) for one in remains}) == len(remains)
     assert written(rule.graph) not in remains
     assert ablations(Expression(update="g")) == []
+
+
+# Adopted rules in recipes -----------------------------------------------------------------------------------------
+def test_an_adopted_rule_is_one_more_option_of_a_recipe() -> None:
+    rule = AdoptedRule(name="mine", rule=KNOWN["lion"], rate=0.1)
+    usual = GradientRecipe(rule="adamw", learning_rate=2e-3, weight_decay=0.05)
+    default = draw(lambda choose: with_adopted(choose, usual, [rule]), first)
+    assert default.built == usual
+    taken = draw(lambda choose: with_adopted(choose, usual, [rule]), lambda o: 1.0 if o.options else 2e-4).built
+    assert taken.rule == KNOWN["lion"]
+    assert taken.learning_rate == pytest.approx(2e-4)
+    assert taken.weight_decay == usual.weight_decay
+    middle = draw(lambda choose: with_adopted(choose, usual, [rule]), lambda o: 1.0 if o.options else first(o)).built
+    assert middle.learning_rate == pytest.approx(0.1 * 2e-3, rel=0.01), "near AdamW's, times the ratio of the search"
+    nothing = draw(lambda choose: with_adopted(choose, usual, []), first)
+    assert nothing.built == usual
+    assert not nothing.trace.choices
+
+
+def test_learn_tries_what_its_store_has_adopted(tmp_path: Path) -> None:
+    generator = np.random.default_rng(0)
+    rows = [f"{a:.3f},{b:.3f},{3 * a - b:.3f}" for a, b in generator.normal(size=(150, 2))]
+    (tmp_path / "sums.csv").write_text("\n".join(["a,b,y", *rows]) + "\n")
+    with Store.open(tmp_path / "knowledge") as store:
+        known_rule = Invented(kind="rule", name="x", formula="", score=0.0, expression={"update": ["sign", "m"]})
+        adopt(store, known_rule, name="mine")
+    with Polymath(tmp_path / "knowledge") as knowledge:
+        wishes = {"work": 0.08, "engine": "inline", "space": "paths", "generator": "random", "cache": str(tmp_path)}
+        knowledge.learn(tmp_path / "sums.csv", target="y", name="sums", **wishes)
+        taken = [
+            entry
+            for entry in Ledger(knowledge.store, "sums").entries()
+            if any(choice.name == "recipe.adopted" and choice.value == "mine" for choice in entry.trace.choices)
+        ]
+        assert any(entry.ok for entry in taken)
+        recipes = [entry.request["recipe"]["rule"] for entry in taken if entry.ok]
+        assert all(Expression.model_validate(one) == KNOWN_SIGN for one in recipes)
+
+
+KNOWN_SIGN = Expression(update=["sign", "m"])
