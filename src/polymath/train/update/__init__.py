@@ -20,12 +20,14 @@ The interface that a bulk evaluator builds on:
   shape: large tensors are then several times faster.
 * `simplify(expression)` says the same with fewer parts; `formula(expression)` is how people write it;
   `behaviour(expression)` is a digest, equal for rules that do the same up to a factor.
+* `as_python(expression, name=...)`: one Python file that needs PyTorch only.
 * `KNOWN[name]`: the rules that people made (`adamw`, `lion`, `powersign_linear`, ...).
 * `progress` may be a tensor that broadcasts over the gradient, where trainings of different length are stacked.
 """
 
 from .behaviour import behaviour
 from .evaluate import Operands, evaluate, new_state
+from .export import as_python
 from .expression import Expression, parse
 from .formula import formula
 from .known import KNOWN
@@ -40,6 +42,7 @@ __all__ = [
     "SHORT",
     "Expression",
     "Operands",
+    "as_python",
     "behaviour",
     "evaluate",
     "formula",

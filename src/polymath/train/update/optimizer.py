@@ -195,12 +195,20 @@ def _fits(buckets: list[Bucket], learning: list[nn.Parameter], state: Any) -> bo
 
 
 def _adam_kernel(expression: Expression) -> Callable[..., None] | None:
-    """PyTorch's own kernel for the whole step, where the rule is Adam of the gradient; else None."""
-    graph = expression.graph
+    """PyTorch's own kernel for the whole step, where the rule is Adam of the gradient, or that and a share of the
+    weights, which is AdamW; else None."""
+    graph, own_decay = expression.graph, 0.0
     adam = next(iter(program_of(graph).adams.values()), None)
-    if adam is None or adam.quotient != len(graph) - 1 or graph[expression.means[adam.first][0]].function != "g":
+    if adam is None or len(expression.means) != 2 or graph[expression.means[adam.first][0]].function != "g":
         return None
-    if len(expression.means) != 2:
+    root = graph[-1]
+    if root.function == "+" and root.inputs[0] == adam.quotient:
+        share = graph[root.inputs[1]]
+        factors = [graph[place] for place in share.inputs]
+        if share.function != "*" or factors[0].function != "constant" or factors[1].function != "w":
+            return None
+        own_decay = factors[0].number or 0.0
+    elif adam.quotient != len(graph) - 1:
         return None
     betas = expression.means[adam.first][1], expression.means[adam.second][1]
 
@@ -217,7 +225,7 @@ def _adam_kernel(expression: Expression) -> Callable[..., None] | None:
             lr=rate,
             beta1=betas[0],
             beta2=betas[1],
-            weight_decay=decay,
+            weight_decay=decay + own_decay,
             eps=DELTA,
             amsgrad=False,
             maximize=False,
