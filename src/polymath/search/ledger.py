@@ -112,8 +112,8 @@ class Ledger:
         boards: dict[str, Board] = {}
         fingerprints: dict[str, dict[str, float]] = {}
         numbers: dict[tuple[str, str, int], int] = {}
-        for entry in self._stored():
-            if entry.space == space and entry.dataset != dataset:
+        for entry in self._stored(space=space):
+            if entry.dataset != dataset:
                 board = boards.setdefault(entry.dataset, Board())
                 # Two tasks on the same data number their experiments each for itself.
                 number = numbers.setdefault((entry.task, entry.dataset, entry.number), len(numbers))
