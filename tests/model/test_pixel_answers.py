@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pyarrow as pa
 import torch
@@ -61,7 +63,7 @@ def test_every_picture_is_answered_at_its_own_size():
 
 
 def test_scaled_pictures_are_answered_at_their_own_size():
-    rows, found, _ = tiles.answer_pixels(bright(), problem(scale=0.5), table((40, 50)), calibration={})
+    _, found, _ = tiles.answer_pixels(bright(), problem(scale=0.5), table((40, 50)), calibration={})
     assert read_values(found["m"][0]["value"]).shape == (40, 50)
 
 
@@ -75,7 +77,7 @@ def test_what_is_no_picture_is_said():
 def test_tiles_give_what_the_whole_gives(monkeypatch):
     monkeypatch.setattr(tiles, "LARGE", 1000)
     monkeypatch.setattr(tiles, "TILE", 32)
-    rows, found, _ = tiles.answer_pixels(bright(), problem(), table((70, 90)), calibration={})
+    _, found, _ = tiles.answer_pixels(bright(), problem(), table((70, 90)), calibration={})
     truth = np.random.default_rng(0).integers(0, 2, (70, 90)) * 5
     assert np.array_equal(read_values(found["m"][0]["value"]), truth)
 
@@ -84,7 +86,7 @@ def test_tiles_cover_and_overlap():
     for length in (5, tiles.TILE, tiles.TILE + 1, 5 * tiles.TILE + 7):
         begins = tiles.starts(length)
         assert begins[0] == 0 and begins[-1] + tiles.TILE >= length
-        assert all(b - a <= tiles.TILE / 2 for a, b in zip(begins, begins[1:], strict=False))
+        assert all(b - a <= tiles.TILE / 2 for a, b in pairwise(begins))
     assert tiles.bell(9, 9).max() == tiles.bell(9, 9)[4, 4]
 
 

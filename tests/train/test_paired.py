@@ -6,12 +6,19 @@ import numpy as np
 import pytest
 import torch
 
-from polymath.problem.features import PixelMap
+from polymath.problem import Problem
+from polymath.problem.features import Image, PixelMap
 from polymath.problem.form import pixels
+from polymath.search.choices import Recorder, first
+from polymath.search.spaces.rows import problem_space
 from polymath.spec import loads
+from polymath.train import Context, Job
 from polymath.train.augment import Augmenter
 from polymath.train.paired import shown_ports, shown_size, view
 from polymath.train.recipe import Augmentation, GradientRecipe
+from polymath.train.rung import run
+
+from .conftest import write_dataset
 
 FEATURE = PixelMap(name="m", values=(0, 1, 2), shares=(0.5, 0.4, 0.1), height=24, width=32)
 
@@ -89,3 +96,28 @@ def test_recipes_of_earlier_releases_keep_their_digests():
     }  # fmt: skip
     recipe = GradientRecipe(loss={"rare": 0.5}, augmentation=Augmentation(crop=32))
     assert GradientRecipe.from_json(recipe.to_json()) == recipe
+
+
+def test_a_net_learns_from_parts_and_judges_whole_pictures(tmp_path):
+    random = np.random.default_rng(0)
+    codes = random.integers(0, 2, (12, 6, 84)).repeat(4, 1).repeat(4, 2).astype(np.uint8)
+    image = Image(name="p", fit="canvas", height=24, width=336, channels=1, mean=(90.0,), deviation=(80.0,))
+    output = PixelMap(name="m", values=(0, 1), shares=(0.5, 0.5), height=24, width=336)
+    problem = Problem(name="x", inputs=(image,), outputs=(output,), constants={"m": {"mean_iou": 0.3}})
+    arrays = {"input p": codes[:, None] * np.uint8(180), "target m": codes}
+    dataset = write_dataset(tmp_path / "data", problem, arrays, np.arange(12) % 4)
+    path, recipe = problem_space(Recorder(first), problem, rows=9)
+    assert recipe.augmentation.crop and recipe.augmentation.turn and set(recipe.loss) == {"overlap", "rare"}
+    ports = shown_ports(problem.ports, recipe.augmentation)
+    job = Job(
+        dataset=dataset.digest,
+        path=path,
+        recipe=recipe,
+        folds=(0,),
+        rate=(1.0, 0.0),
+        work=3e-9 * 160 * path.work(ports),
+    )
+    outcome = run(job, Context(dataset_folder=str(dataset.folder), scratch=str(tmp_path / "scratch")))
+    assert outcome.ok, outcome.reason
+    assert outcome.scores["m"]["mean_iou"] > 0.5
+    assert outcome.work == pytest.approx(job.work, rel=0.3)

@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from ..spec import BadInput
 from .features import Image
-from .features._masks import Canvas, opened, raw_masks, read_values, size_of, some
+from .features._masks import COLOUR, Canvas, opened, raw_masks, read_values, size_of, some
 from .features._pictures import NoPicture
 from .features._pixels import PixelTarget
 from .features.pixel_map import VOID_NAMES
@@ -113,8 +113,8 @@ MASK_NAME = re.compile(
     r"(?i)(^|[ _-])(mask|label|gt|ground_?truth|segment(ation)?|seg|annotation|depth|target|truth)s?($|[ _-])"
 )
 """Names of columns of image files that are masks."""
-LOOKED_AT, CONTINUOUS = 12, 64
-"""Masks looked at, and different values in each from which they are numbers rather than classes."""
+LOOKED_AT, CONTINUOUS, MANY = 12, 64, 160
+"""Masks looked at; different values in each, and in all of them, from which they are numbers rather than classes."""
 
 
 def is_pixels(kind: pa.DataType, in_files: bool) -> bool:
@@ -127,29 +127,31 @@ def pixels_type(values: pa.Array) -> tuple[str, str]:
     """Classes or numbers, by what some of the masks hold, and why."""
     if pa.types.is_map(values.type):
         return "pixel_map", "a mask per class"
-    counts = []
+    counts, union = [], set()
     for item in some(raw_masks(values), LOOKED_AT):
         try:
-            counts.append(_different(item))
+            found = _different(item)
         except NoPicture:
             continue
+        counts.append(len(found))
+        union.update(found.tolist())
     usual = float(np.median(counts)) if counts else 0.0
-    if usual > CONTINUOUS:
+    if usual > CONTINUOUS or (len(union) > MANY and max(union) < COLOUR):
         return "pixel_numbers", f"maps of numbers: {usual:.0f} different values in each"
     return "pixel_map", f"masks: {usual:.0f} different values in each"
 
 
-def _different(item: Any) -> int:
-    """Different values of a mask; as many as there are pixels where they are fractions."""
+def _different(item: Any) -> np.ndarray:
+    """The different values of a mask. None of a JPEG: blurred classes look like numbers, and are refused when read."""
     if not isinstance(item, np.ndarray):
         with opened(item) as picture:
-            if picture.mode == "F":
-                return picture.width * picture.height
             if picture.format == "JPEG":
-                return 0  # blurred classes look like numbers; that is said when they are read
+                return np.empty(0)
+            if picture.mode == "F":
+                return np.unique(np.asarray(picture))
     elif item.dtype.kind == "f" and not np.array_equal(item, np.floor(item)):
-        return item.size
-    return len(np.unique(read_values(item)))
+        return np.unique(item)
+    return np.unique(read_values(item))
 
 
 def named_classes(classes: Sequence[tuple[int, str]]) -> dict[str, Any]:

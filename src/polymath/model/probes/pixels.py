@@ -100,7 +100,8 @@ class PixelsProbe(Probe):
         if feature.averaged != "categories":
             y = np.stack([target[p, :, 2 * r, 2 * c] for p, r, c in places])
             whole = np.isfinite(y).all(1)
-            model = RandomForestRegressor(max_features=0.3, **settings).fit(seen[whole], y[whole])
+            model = RandomForestRegressor(max_features=0.3, **settings)
+            model.fit(seen[whole], y[whole].squeeze(1) if width == 1 else y[whole])
             values = [tree.tree_.value[:, :, 0] / self.num_trees for tree in model.estimators_]
             return as_layer(averaged(model, range(seen.shape[1]), values), np.zeros(width), vector_leaves=True)
         y = target[picture, 2 * row, 2 * column].astype(np.int64)
