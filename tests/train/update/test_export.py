@@ -17,6 +17,7 @@ RULES = {
     "shared": parse(["*", ["exp", ["clip", ["*", "g", "m"], 0.5]], ["+", "g", ["tanh", ["*", "g", "m"]]]]),
     "means": parse(["-", ["mean", ["log", "v"], 0.5], ["*", "y", ["previous_mean", ["raw_mean", "g", 0.5], 0.9]]]),
     "constant": parse(["+", 1, 2]),
+    "silent": parse(["+", ["drop", "m", 0], ["+", ["noise", 0], ["*", "annealed_noise", ["clip", "g", 1e-12]]]]),
     "quotient": parse(["/", "g", ["+", ["reciprocal", ["+", 1, ["square", "w"]]], ["restart_decay", 3]]]),
 }
 MAIN = """

@@ -52,6 +52,8 @@ class Expression(Spec):
     @classmethod
     def _plain(cls, value: Any) -> Any:
         """A bare expression, without blocks, needs no wrapping."""
+        if value is None or isinstance(value, bool):
+            raise BadInput("not an update rule", value=_short(value), remedy=_FORM)
         return {"update": value} if isinstance(value, (str, int, float, list)) else value
 
     @model_validator(mode="after")
@@ -255,7 +257,8 @@ class _Builder:
             )
         function = FUNCTIONS[name]
         if len(rest) != function.inputs + (function.number is not None):
-            raise BadInput(f"{name!r} got {len(rest)} of what it takes", remedy=f"It is written {_usage(name)}.")
+            takes = function.inputs + (function.number is not None)
+            raise BadInput(f"{name!r} takes {takes}, not {len(rest)}", remedy=f"It is written {_usage(name)}.")
         number = None
         if function.number is not None:
             number, (low, high) = rest.pop(), function.number
