@@ -33,6 +33,7 @@ PEERS = {
     "flaml": ("flaml[automl]==2.7.0",),
     "autogluon": ("autogluon.tabular[lightgbm,catboost,xgboost]==1.6.3", "torch==2.13.0"),
     "optuna": ("optuna==5.0.0",),
+    "ctranslate2": ("ctranslate2==4.8.5", "numpy"),
 }
 SCRIPTS = {
     "hgb": "hgb.py",

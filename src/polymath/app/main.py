@@ -243,6 +243,45 @@ def refresh(
 
 
 @_command
+def distill(
+    task: Name,
+    data: Annotated[
+        str | None, typer.Option("--data", help="What it was learned from (default: where that was).")
+    ] = None,
+    name: Annotated[str | None, typer.Option("--name", "-n", help="Name of the student (default: TASK-small).")] = None,
+    budget: Annotated[str | None, typer.Option("--budget", "-b", help="Time for everything: 60s, 10m, 2h.")] = None,
+    work: Annotated[float | None, typer.Option("--work", help="Work units instead of time.")] = None,
+    seed: Annotated[int, typer.Option(help="Same seed and work: same result.")] = 0,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    engine: Annotated[str, typer.Option(help="processes, or inline: everything in this process.")] = "processes",
+    lanes: Annotated[int | None, typer.Option(help="Experiments side by side (default: one per core).")] = None,
+    layer: Layers = None,
+    memory: Annotated[str | None, typer.Option("--memory", help="Memory to stay below, for example 4GB.")] = None,
+    store: Store = KNOWLEDGE,
+    json: Json = False,
+) -> None:
+    """Teach a small, fast student the answers of TASK."""
+    from . import commands, distilling
+
+    distilling.distill(
+        task,
+        data=data,
+        name=name,
+        begin=BEGIN,
+        budget=budget,
+        memory=memory,
+        store=store,
+        as_json=json,
+        work=work,
+        seed=seed,
+        device=device,
+        engine=engine,
+        lanes=lanes,
+        layers=commands.own(layer),
+    )
+
+
+@_command
 def rollback(
     task: Name,
     to: Annotated[
@@ -262,7 +301,12 @@ def predict(
     task: Name,
     data: Data,
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="Write a CSV, Parquet or JSON-lines file instead.")
+        Path | None,
+        typer.Option(
+            "--out",
+            "-o",
+            help="Write a CSV, Parquet or JSON-lines file instead; a folder for answers that are pictures.",
+        ),
     ] = None,
     beam: Annotated[int | None, typer.Option(help="Texts: hypotheses kept; 1 is fastest.")] = None,
     n_best: Annotated[int | None, typer.Option("--n-best", help="Texts: answers told, the best first.")] = None,

@@ -20,7 +20,7 @@ from .cells import AdoptedCell, offering
 from .images import mirrors_keep_meaning
 from .own import TUNED, Own, continued
 from .parents import Parent, features
-from .pieces import hand_made
+from .pieces import hand_made, small
 from .probes import SETTINGS, STORED
 from .rows import problem_space
 from .update_rules import AdoptedRule, with_adopted
@@ -89,8 +89,12 @@ SPACES: dict[str, Callable[[str], bool]] = {
     "paths": lambda method: method == "path",
     "heads": lambda method: method != "path",
     "families": lambda method: method == "path",
+    "small": lambda method: method in ("path", "linear", "ngrams"),
 }
-"""Name of a space -> which methods it holds. `families`: paths that a person designed, no free architectures."""
+"""Name of a space -> which methods it holds. `families`: paths that a person designed, no free architectures; `small`:
+those at their smallest, and heads that are quick."""
+WAYS: dict[str, Callable[[Choose], Choose]] = {"families": hand_made, "small": small}
+"""Name of a space -> how it narrows the choices of nets."""
 
 
 def fingerprint(problem: Problem, facts: Facts) -> dict[str, float]:
@@ -188,7 +192,7 @@ class ProblemSpace:
         if method != "path":
             return Design(method=method, recipe=SETTINGS[method](choose))
         path, recipe = problem_space(
-            offering(hand_made(choose) if settings.space == "families" else choose, settings.cells),
+            offering(WAYS[settings.space](choose) if settings.space in WAYS else choose, settings.cells),
             settings.problem,
             rows=settings.facts.rows,
             mirrored=settings.mirrored,

@@ -57,6 +57,21 @@ def hand_made(choose: Choose) -> Choose:
     return without
 
 
+SIZES = frozenset(("width", "depth", "expansion", "stages", "blocks", "members", "hidden", "num_trees"))
+"""Last words of the names of choices that say how much a path computes."""
+
+
+def small(choose: Choose) -> Choose:
+    """The same choices, hand made and with the smallest of all sizes: what a student is made of."""
+
+    def least(name: str, first: Any, *high: Any, **how: Any) -> Any:
+        if not high and name.rpartition(".")[2] in SIZES and all(isinstance(one, int | float) for one in first):
+            return choose(name, [min(first)], **how)
+        return choose(name, first, *high, **how)
+
+    return hand_made(least)
+
+
 def narrow(width: int, scale: float, *, step: int = 8) -> int:
     """A width made smaller, a multiple of `step`; as it is at scale 1."""
     return width if scale >= 1 else max(min(step, width), step * round(width * scale / step))
