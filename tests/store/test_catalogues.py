@@ -21,6 +21,7 @@ from pathlib import Path
 
 import pytest
 
+from polymath.app import commands
 from polymath.spec import BadInput
 from polymath.store import Store, StoreError, collect, merge, rebuild, verify
 from polymath.store.kit import check_store
@@ -220,6 +221,8 @@ def test_without_the_server_nothing_is_lost_and_reading_goes_on(database, tmp_pa
     note.write_text(note.read_text().replace("host=/tmp/", "host=/nowhere/"))
     with pytest.raises(StoreError, match=r"Is the server there\?"):
         Store.open(tmp_path / "k")
+    with commands.opened(tmp_path / "k") as knowledge:
+        assert seen(knowledge.store) == before and knowledge.store.read_only
     with Store.open(tmp_path / "k", read_only=True) as reader:
         assert seen(reader) == before
 

@@ -203,20 +203,23 @@ def rebuild(catalogue: str | None, *, store: Path, as_json: bool) -> None:
     if as_json:
         terminal.print_json(plain(output.as_dict(found)))
     else:
-        terminal.say(str(found))
+        terminal.say(f"catalogue of {found.records:,} records made in {found.seconds:.1f} s")
+        for address in found.damaged:
+            terminal.say(f"damaged, left out: {address}; bring it back from a backup: polymath merge BACKUP")
 
 
 def opened(store: Path) -> Polymath:
     """An existing store; a mistyped folder is not made into a new one. Close it (`with`): others may wait for that.
 
-    Where nothing can be written it is opened for reading: what only looks goes on, what writes says so.
+    Where nothing can be written, or the server of the catalogue is away, it is opened for reading: what only looks goes
+    on, what writes says so.
     """
     if not store.exists():
         raise BadInput("there is no store here", file=store, remedy="Learn a task first, or give --store.")
     try:
         return Polymath(store)
     except StoreError as error:
-        if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
+        if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS, errno.EHOSTUNREACH):
             raise
         return Polymath(store, read_only=True)
 

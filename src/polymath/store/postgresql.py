@@ -317,7 +317,9 @@ class Postgresql:
             elif isinstance(error, (kind.DiskFull, kind.OutOfMemory)):
                 number, remedy = errno.ENOSPC, "Free some space there; nothing that was finished is lost."
             else:
-                number, remedy = errno.EIO, "Is the server there? Run the same command again; no knowledge is lost."
+                away = self._connection is None or self._connection.closed
+                number = errno.EHOSTUNREACH if away else errno.EIO
+                remedy = "Is the server there? Run the same command again; no knowledge is lost."
             raise StoreError(number, f"The catalogue of the store, {self.url}: {said}. {remedy}") from error
 
     def _who(self) -> str:
