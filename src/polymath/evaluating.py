@@ -14,6 +14,7 @@ import pyarrow as pa
 from .predicting import Predictor
 from .problem import Feature, Problem
 from .problem.raters import gathered
+from .problem.pictures import matched
 from .problem.sources import Rows, read
 from .spec import BadInput, Json, plain
 
@@ -47,7 +48,7 @@ def _single(data: Any, problem: Problem) -> pa.Table | None:
 def evaluate(predictor: Predictor, data: Any) -> dict[str, Json]:
     """{task, rows, rows_unused, scores}: metric -> value, or output -> metric -> value where outputs are several."""
     problem = predictor.problem
-    rows = rows_of(data, problem)
+    rows = matched(rows_of(data, problem), problem)
     lacking = [f.name for f in problem.outputs if f.name not in rows.table.column_names]
     if len(lacking) == len(problem.outputs):
         raise BadInput(
