@@ -102,7 +102,7 @@ def searched(chosen: argparse.Namespace, cache: Path) -> tuple[dict[str, Cell], 
 def speed(found: dict[str, Cell], *, quick: bool) -> list[Record]:
     """Seconds of forward and backward passes over those of torch's own cell of the same width."""
     result = []
-    for batch, steps, width in ((32, 64, 128), (32, 64, 64), (64, 100, 256)):
+    for batch, steps, width in ((32, 64, 128), (32, 64, 64), (64, 100, 256), (16, 50, 64)):
         x = torch.randn(batch, steps, width, requires_grad=True)
         peers = {"lstm": nn.LSTM, "gru": nn.GRU}
         contenders: dict[str, nn.Module] = {f"torch {n}": p(width, width, batch_first=True) for n, p in peers.items()}

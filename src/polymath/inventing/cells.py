@@ -57,10 +57,10 @@ def rungs(parameters: int) -> tuple[Rung, ...]:
     """The rungs of a search for cells in models of so many parameters."""
     trial = Trial(parameters=parameters, rates=(6e-3, 2e-2))
     return (
-        Rung(trial.replace(steps=60, most_read=20_000), "held", 1.0),
-        Rung(trial.replace(steps=180), "held", 3.0),
-        Rung(trial.replace(steps=540), "held", 9.0),
-        Rung(trial.replace(steps=540, seeds=(11, 12, 13)), "judged", 27.0),
+        Rung(trial.replace(steps=100, most_read=20_000), "held", 1.0),
+        Rung(trial.replace(steps=300), "held", 3.0),
+        Rung(trial.replace(steps=900), "held", 9.0),
+        Rung(trial.replace(steps=1800, seeds=(11, 12, 13)), "judged", 54.0),
     )
 
 
