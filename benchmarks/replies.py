@@ -330,10 +330,13 @@ def body(found: dict[str, Any]) -> list[str]:
         ]
         for name, one in found["systems"].items()
     ]
-    best = found["systems"]["polymath, message"]["recall_1_of_100"]
+    ours = {name: one["recall_1_of_100"] for name, one in found["systems"].items() if name.startswith("polymath")}
     wait, conventional = found["waiting"], found["triggers"]["conventional"]
     asked = [
-        ["1 of 100, message alone", "45 % (aim 50 %)", f"{100 * best:.1f} %", reporting.verdict(best >= ASKED)],
+        *(
+            [f"1 of 100: {name}", "45 % (aim 50 %)", f"{100 * got:.1f} %", reporting.verdict(got >= ASKED)]
+            for name, got in ours.items()
+        ),
         [
             "20,000 responses, one core, p50",
             "5 ms",
