@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,10 +13,11 @@ import numpy as np
 from .model.together import Together
 from .predicting import BATCH, HEAD, Predictor, by_row, load_record, said
 from .problem import Problem
-from .spec import BadInput, Json
+from .spec import BadInput, Json, canonical
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    from torch import Tensor
 
     from .store import Store
 
@@ -30,6 +32,7 @@ class Serving:
         self._store, self._device = store, device
         self._together = Together(partial(store.get_tensors, finite=True), device=device)
         self._ready: dict[str, tuple[str, Predictor]] = {}
+        self._encodings: dict[str, str] = {}
 
     @property
     def num_bytes(self) -> int:
@@ -44,6 +47,7 @@ class Serving:
         """Lets a task go, and the weights that only it used."""
         self._together.drop(name)
         self._ready.pop(name, None)
+        self._encodings.pop(name, None)
 
     def predict(self, requests: Sequence[tuple[str, pa.Table]]) -> list[list[dict[str, Json]]]:
         """For each request, the name of a task and rows, its answers as `Predictor.predict` gives them.
@@ -52,25 +56,64 @@ class Serving:
         agree with those of each task alone. A request that cannot be used costs the others nothing: its rows say why.
         """
         found: list[list[dict[str, Json]]] = [[] for _ in requests]
-        waiting: list[_Piece] = []
-        for number in sorted(range(len(requests)), key=lambda number: self._place(requests[number][0])):
+        groups: dict[tuple[object, ...], list[int]] = {}
+        for number in self._ordered(requests, found):
             name, table = requests[number]
-            for begin in range(0, len(table), BATCH):
-                chunk = table.slice(begin, BATCH)
-                try:
-                    if self._predictor(name).record.gate is not None:  # asked first, so in no batch with others
-                        found[number] += [one for part in self._predictor(name).predict(chunk) for one in part]
-                        continue
-                    piece = _Piece(number, name, len(chunk), *self._predictor(name).encode(chunk))
-                except BadInput as error:
-                    found[number] += [{"error": str(error)} for _ in range(len(chunk))]
-                    continue
-                if sum(len(one.rows) for one in waiting) + len(piece.rows) > BATCH:
+            problem = self._ready[name][1].problem
+            try:
+                problem.check(table, targets=False)
+            except BadInput as error:
+                found[number] = [{"error": str(error)} for _ in range(len(table))]
+                continue
+            encoding = self._encodings.setdefault(name, _encoding(problem))
+            groups.setdefault((encoding, table.select(problem.columns).schema), []).append(number)
+        waiting: list[_Piece] = []
+        count = 0
+        for numbers in groups.values():
+            for piece in self._pieces(requests, numbers):
+                count += len(piece.rows)
+                if count > BATCH:
                     self._answer(waiting, found)
-                    waiting = []
+                    waiting, count = [], len(piece.rows)
                 waiting.append(piece)
         self._answer(waiting, found)
         return found
+
+    def _ordered(self, requests: Sequence[tuple[str, pa.Table]], found: list[list[dict[str, Json]]]) -> list[int]:
+        """Requests to tasks that are there, beside those whose paths begin alike; the others are answered here."""
+        places: dict[str, tuple[int, ...]] = {}
+        wrong: dict[str, str] = {}
+        for name in {name for name, _ in requests}:
+            try:
+                self._predictor(name)
+                places[name] = self._together.nodes(name) if name in self._together else ()
+            except BadInput as error:
+                wrong[name] = str(error)
+        for number, (name, table) in enumerate(requests):
+            if name in wrong:
+                found[number] = [{"error": wrong[name]} for _ in range(len(table))]
+        return sorted(
+            (number for number, (name, _) in enumerate(requests) if name in places),
+            key=lambda number: places[requests[number][0]],
+        )
+
+    def _pieces(self, requests: Sequence[tuple[str, pa.Table]], numbers: Sequence[int]) -> Iterator[_Piece]:
+        """Rows of requests that are encoded alike, encoded together, `BATCH` at a time, and parted again."""
+        import pyarrow as pa
+
+        predictor = self._ready[requests[numbers[0]][0]][1]
+        owners = np.repeat(numbers, [len(requests[number][1]) for number in numbers])
+        whole = pa.concat_tables([requests[number][1].select(predictor.problem.columns) for number in numbers])
+        for begin in range(0, len(whole), BATCH):
+            mine = owners[begin : begin + BATCH]
+            rows, inputs, bad = predictor.encode(whole.slice(begin, BATCH))
+            starts = [0, *(np.flatnonzero(np.diff(mine)) + 1).tolist(), len(mine)]
+            for start, end in pairwise(starts):
+                chosen = slice(*np.searchsorted(rows, [start, end]))
+                own = {port: array[chosen] for port, array in inputs.items()}
+                why = {row - start: reason for row, reason in bad.items() if start <= row < end}
+                number = int(mine[start])
+                yield _Piece(number, requests[number][0], end - start, rows[chosen] - start, own, why)
 
     def _predictor(self, name: str) -> Predictor:
         address = self._store.head(HEAD + name)
@@ -82,14 +125,6 @@ class Serving:
             self._ready[name] = str(address), predictor
         return self._ready[name][1]
 
-    def _place(self, name: str) -> tuple[int, ...]:
-        """Where a task stands in a batch: beside those whose paths begin alike."""
-        try:
-            self._predictor(name)
-        except BadInput:  # said in the answers
-            return ()
-        return self._together.nodes(name) if name in self._together else ()
-
     def _answer(self, pieces: Sequence[_Piece], found: list[list[dict[str, Json]]]) -> None:
         """Computes a mixed batch and hands the answers to their requests."""
         asked: dict[str, list[_Piece]] = {}
@@ -98,29 +133,28 @@ class Serving:
         together = {name: _joined(own) for name, own in asked.items() if name in self._together}
         raw = self._together({name: inputs for name, inputs in together.items() if len(next(iter(inputs.values())))})
         for name, own in asked.items():
-            predictor, begin = self._ready[name][1], 0
-            calibration = predictor.record.calibration
+            told = self._told(name, together.get(name) or _joined(own), raw.get(name))
+            begin = 0
             for one in own:
                 end = begin + len(one.rows)
-                if not len(one.rows):
-                    told = {}
-                elif name in raw:
-                    told = {
-                        feature.name: feature.decode(
-                            raw[name][feature.name][begin:end].float().cpu().numpy(), calibration.get(feature.name, {})
-                        )
-                        for feature in predictor.problem.outputs
-                    }
-                else:  # an answer that is written word by word
-                    told = said(
-                        predictor.module,
-                        predictor.problem,
-                        one.inputs,
-                        calibration=calibration,
-                        device=self._device,
-                    )
-                found[one.number] += by_row(told, one.rows, one.bad, count=one.count)
+                mine = {output: answers[begin:end] for output, answers in told.items()}
+                found[one.number] += by_row(mine, one.rows, one.bad, count=one.count)
                 begin = end
+
+    def _told(
+        self, name: str, inputs: dict[str, np.ndarray], raw: Mapping[str, Tensor] | None
+    ) -> Mapping[str, Sequence[Mapping[str, Json]]]:
+        """Output -> what a task says about each row, from raw predictions, or where it has none computed by itself."""
+        predictor = self._ready[name][1]
+        problem, calibration = predictor.problem, predictor.record.calibration
+        if not len(next(iter(inputs.values()))):
+            return {}
+        if raw is None:  # an answer that is written word by word
+            return said(predictor.module, problem, inputs, calibration=calibration, device=self._device)
+        return {
+            feature.name: feature.decode(raw[feature.name].float().cpu().numpy(), calibration.get(feature.name, {}))
+            for feature in problem.outputs
+        }
 
 
 @dataclass(frozen=True)
@@ -135,6 +169,16 @@ class _Piece:
     rows: np.ndarray
     inputs: dict[str, np.ndarray]
     bad: dict[int, str]
+
+
+def _encoding(problem: Problem) -> str:
+    """Equal for problems whose rows become the same arrays: statistics of pictures are for layers, not for that."""
+    return canonical(
+        [
+            one.model_dump(mode="json", exclude={"mean", "deviation"} if one.encoded_once else None)
+            for one in problem.inputs
+        ]
+    )
 
 
 def _joined(pieces: Sequence[_Piece]) -> dict[str, np.ndarray]:
