@@ -71,6 +71,9 @@ def stain(folder: Path, cache: Path) -> str:
                 Image.fromarray(field[top : top + height, left : left + width]).save(folder / file)
                 row.append(file)
             table.writerow([*row, "train" if place < len(boxes) else "test"])
+    with (folder.parent / "stain_test.csv").open("w", newline="") as stream:
+        table = csv.writer(stream)
+        table.writerows([names, [f"{folder.name}/files/{name}_{len(boxes):02d}.png" for name in names]])
     return "Virtual staining: 13 depths of phase contrast to the nuclear stain; left half of one field in 32 tiles, right half to test."
 
 

@@ -43,6 +43,8 @@ EVIDENCE_VALUES = 4_000_000
 """Raw predictions kept for the report at most (16 MB): of more rows an even sample."""
 SAID_ROWS = 1_000
 """Test rows whose whole answers are made and scored at the end; `evaluate` takes as many as it is given."""
+PIXELS_BETTER = 1e-4
+"""By which an ensemble of answers at every pixel must be better than its best part: each member costs a whole net."""
 FEW_JUDGED = 6
 """Validation rows per class below which the best experiment stands alone."""
 SMOOTH = 0.1
@@ -284,7 +286,8 @@ class Study:
             smooth = [s["log_loss"] for s in scores.values() if "log_loss" in s]
             return problem.score(scores) - (SMOOTH * float(np.mean(smooth)) if smooth else 0.0)
 
-        return select(few, problem.outputs, judge)
+        of_pixels = any(output.answer.kind == "map" for output in problem.outputs)
+        return select(few, problem.outputs, judge, least=PIXELS_BETTER if of_pixels else 0.0)
 
     @property
     def _few(self) -> bool:
@@ -426,7 +429,10 @@ class Study:
         if not finite:
             return judged, None
         low, high = np.percentile(finite, [2.5, 97.5])
-        return judged, (float(low), float(high))
+        # What whole answers scored is what is shown: the interval of what was kept of them lies around it.
+        apart = self._shown(scores) - self._shown(self._scores(raw, targets, calibration))
+        apart = apart if math.isfinite(apart) else 0.0
+        return judged, (float(low) + apart, float(high) + apart)
 
     def _said_scores(
         self, module: PathModule, calibration: Mapping[str, Mapping[str, Any]]

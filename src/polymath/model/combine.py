@@ -35,11 +35,13 @@ def select(
     judge: Callable[[Mapping[str, np.ndarray]], float],
     *,
     most: int = 8,
+    least: float = 0.0,
 ) -> dict[int, float]:
     """Weights by member number that sum to one; `judge` scores combined predictions, higher is better.
 
     Caruana et al. (2004), 'Ensemble selection from libraries of models': start from the best member, then add, with
     replacement, the one that makes the combination best; the best prefix wins. At most `most` different members.
+    A longer prefix must be better by `least`: a correlation, say, stays the same whatever constant is mixed in.
     """
     judged = {member.number: judge(member.predictions) for member in members}
     by_number = {member.number: member for member in members}
@@ -61,7 +63,7 @@ def select(
         chosen = max(options, key=lambda n: (options[n][0], -n))
         picks.append(chosen)
         score, current = options[chosen]
-        if score > best_score:
+        if score > best_score + least:
             best_score, best_length = score, len(picks)
     kept = picks[:best_length]
     return {number: kept.count(number) / len(kept) for number in sorted(set(kept))}
