@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from polymath.model.build import build
-from polymath.model.decode import Decoding, in_integers
+from polymath.model.decode import Decoding, in_integers, packed
 from polymath.model.decode.beam import beam_search
 from polymath.model.decode.stepwise import one_pass, stepwise
 from polymath.model.layers import parse_layer
@@ -165,5 +165,6 @@ def test_integers_say_nearly_the_same():
         batch = {"x": read(), "answer": Tokens(ids, ids != 0)}
         with torch.inference_mode():
             whole, integers = path(batch)["y"], in_integers(path)(batch)["y"]
+            assert torch.allclose(packed(path)(batch)["y"], whole, atol=1e-4), "another layout, the same numbers"
         error = (whole.log_softmax(-1) - integers.log_softmax(-1)).abs().mean()
         assert 0 < error < 0.1, f"{settings['kind']}: {error}"

@@ -128,7 +128,11 @@ def answers(task: str, data: Path, *, store: Path) -> list[dict[str, Any]]:
 def evaluate(task: str, data: str, *, store: Path, as_json: bool) -> None:
     """Score a task on new rows."""
     with opened(store) as knowledge:
-        result = knowledge.task(task).evaluate(data)
+        learned = knowledge.task(task)
+        result = learned.evaluate(data)
+        alone = learned.predictor.writes and "bleu" not in str(result["scores"])
+    if alone:
+        terminal.say(output.NO_BLEU)
     if as_json:
         terminal.print_json(result)
     else:

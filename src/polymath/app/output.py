@@ -70,6 +70,7 @@ def learned(task: Task, *, store: Path) -> None:
         if summary.interval is not None:
             interval = f" (95 % interval {number(summary.interval[0])} to {number(summary.interval[1])})"
         lines.append(f"  test {summary.metric} {number(summary.test)}{interval}")
+        lines += whole_texts(record.problem, record.scores.get("test", {}))
     lines += [
         f"  {summary.experiments} experiments, {summary.failed} failed, {duration(summary.seconds)}; "
         f"{summary.parameters:,} parameters",
@@ -85,6 +86,21 @@ def learned(task: Task, *, store: Path) -> None:
         f"      polymath report {record.name}{where}          a page with pictures",
     ]
     sys.stdout.write("\n".join(lines) + "\n")
+
+
+NO_BLEU = 'BLEU and chrF need sacrebleu: pip install "polymath-learn[text]"'
+
+
+def whole_texts(problem: Mapping[str, Any], scores: Mapping[str, Mapping[str, float | None]]) -> list[str]:
+    """BLEU and chrF of what was written, a line for each text; what is missing where they are not there."""
+    lines = []
+    for name in (one["name"] for one in problem["outputs"] if one["type"] == "text"):
+        found = scores.get(name, {})
+        if (bleu := found.get("bleu")) is not None and (chrf := found.get("chrf")) is not None:
+            lines.append(f"  {name}: BLEU {bleu:.1f}, chrF {chrf:.1f} of what is written")
+        else:
+            lines.append(f"  {NO_BLEU}")
+    return lines
 
 
 def reused(task: Task) -> str:

@@ -2,6 +2,7 @@
 
 from .generate import generate, memory, stream, written
 from .integers import in_integers
+from .packed import packed
 from .settings import Decoding
 
-__all__ = ["Decoding", "generate", "in_integers", "memory", "stream", "written"]
+__all__ = ["Decoding", "generate", "in_integers", "memory", "packed", "stream", "written"]

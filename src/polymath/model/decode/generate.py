@@ -15,6 +15,7 @@ from ...spec import Json
 from ..layers._answers import Decoder
 from .beam import Found, beam_search
 from .integers import in_integers
+from .packed import packed
 from .settings import Decoding
 from .stepwise import one_pass, stepwise
 
@@ -74,8 +75,8 @@ def written(
     ids, scores = np.zeros((count, kept, most), np.int64), np.full((count, kept), -np.inf, np.float32)
     order = by_length(module, inputs)
     size = max(1, HYPOTHESES // (1 if decoding.temperature else decoding.beam))
-    if decoding.integers and device == "cpu":
-        module = in_integers(module)
+    if device == "cpu":
+        module = in_integers(module) if decoding.integers else packed(module)
     with torch.inference_mode():
         for start in range(0, count, size):
             rows = order[start : start + size]
