@@ -12,7 +12,17 @@ from typer.testing import CliRunner
 
 from polymath import Polymath
 from polymath.app.main import app
-from polymath.inventing import Invented, Order, adopt, adopted, invented, lookup, optimizers, searching
+from polymath.inventing import (
+    Invented,
+    Order,
+    adopt,
+    adopted,
+    invented,
+    judging,
+    lookup,
+    optimizers,
+    searching,
+)
 from polymath.inventing.bulk import HORIZONS
 from polymath.inventing.insight import ablations, recurring, written
 from polymath.inventing.judging import LENGTHS, Judged
@@ -167,6 +177,36 @@ def test_the_commands_search_and_adopt(short: None, tmp_path: Path) -> None:
     assert run.invoke(app, ["adopt", "optimizer", *where]).exit_code == 2
     assert run.invoke(app, ["search", "kettle", "--experiments", "1", *where]).exit_code == 2
     assert run.invoke(app, ["search", "optimizer", *where]).exit_code == 2
+
+
+def test_a_report_judges_compares_and_takes_apart(short: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    few = tuple(replace(one, steps=20) for one in judging.judging_exercises() if one.name in ("diabetes", "factors"))
+    monkeypatch.setattr(judging, "judging_exercises", lambda: few)
+    monkeypatch.setattr(judging, "SEEDS", (100,))
+    page = tmp_path / "page.html"
+    asked = ["search", "optimizer", "--experiments", "12", "--lanes", "1", "--store", str(tmp_path / "store")]
+    answer = CliRunner().invoke(app, [*asked, "--report", str(page), "--json"])
+    assert answer.exit_code == 0, answer.output
+    found, html = json.loads(answer.stdout), page.read_text()
+    assert found["report"] == str(page)
+    for said in (
+        "Where it wins and where it loses",
+        "What recurs among the best",
+        "What each part is worth",
+        "factors",
+    ):
+        assert said in html
+    assert "powersign" in html
+    assert "<script" not in html
+    with Store.open(tmp_path / "store", read_only=True) as store:
+        judged = [body for _, body in store.records(judging.KIND)]
+    assert {body["exercise"] for body in judged} == {"diabetes", "factors"}
+    assert len(judged) in (2 * 5, 2 * 6), "the winner may be one of those beside it"
+    ran: list[int] = []
+    really = judging.answered
+    monkeypatch.setattr(judging, "answered", lambda text: ran.append(1) or really(text))
+    assert CliRunner().invoke(app, [*asked, "--report", str(page)]).exit_code == 0
+    assert not ran, "what was judged stands in the store"
 
 
 # Judging and insight ----------------------------------------------------------------------------------------------

@@ -46,7 +46,7 @@ def search(
     spent = time.monotonic() - begin
     budget_seconds = None if budget is None else max(seconds(budget) - spent, 1.0)
     with Polymath(store) as knowledge, _Watcher() as watcher:
-        given = {"generator": generator, "lanes": lanes}
+        given = {"generator": generator or inventing.GENERATORS[what], "lanes": lanes}
         order = inventing.Order(
             name=name or what,
             budget_seconds=budget_seconds,

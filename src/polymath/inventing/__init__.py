@@ -30,6 +30,8 @@ from .found import (
 
 SEARCHES = {"optimizer": "optimizers:search_optimizer", "cell": "cells:search_cell"}
 """What can be searched for -> module of this room and its function."""
+GENERATORS = {"optimizer": "evolution", "cell": "bandit"}
+"""Who proposes unless it is said: a rule is measured in a third of a second; a surrogate would double that."""
 REPORTS = {"rule": "report:rule_report", "cell": "cell_report:cell_report"}
 """Kind of part -> what says more of the best one found."""
 
@@ -67,6 +69,7 @@ def _function(place: str) -> Any:
 
 
 __all__ = [
+    "GENERATORS",
     "SEARCHES",
     "Invented",
     "Inventions",

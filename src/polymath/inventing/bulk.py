@@ -120,7 +120,7 @@ class _Stack:
             loss_L = loss_L.detach()
             self._first = loss_L if self._first is None else self._first
             self._recent = loss_L if self._recent is None else torch.lerp(loss_L, self._recent, FADE)
-            operands = Operands(gradient, self._weights, self._step, progress, self._generator)
+            operands = Operands(gradient, self._weights, step=self._step, progress=progress, generator=self._generator)
             update = evaluate(self.rule, operands, self._state)
             self._weights.addcmul_(update, self._rate_L1, value=progress - 1)
 

@@ -93,13 +93,14 @@ def judge(
     engine: Engine,
     *,
     store: Store | None = None,
-    seeds: Sequence[int] = SEEDS,
+    seeds: Sequence[int] | None = None,
     length: float = 1.0,
     only: Sequence[str] = (),
 ) -> Judged:
     """Curves of all rules, AdamW's among them, by an engine that runs `answered`; what the store knows is not run.
 
-    `length`: of all exercises, for a quick look; `only`: names of the exercises, all if empty.
+    `seeds`: of all trainings (default `SEEDS`); `length`: of all exercises, for a quick look; `only`: names of the
+    exercises, all if empty.
     """
     assert BASELINE in rules
     names = [one.name for one in judging_exercises() if not only or one.name in only]
@@ -110,7 +111,7 @@ def judge(
             request = {
                 "rule": expression.model_dump(mode="json"),
                 "exercise": name,
-                "seeds": list(seeds),
+                "seeds": list(SEEDS if seeds is None else seeds),
                 "length": length,
                 "version": VERSION,
             }

@@ -150,7 +150,7 @@ def search_optimizer(store: Store | None, order: Order) -> Inventions:
             engine=engine,
             ledger=ledger,
             clock=clock,
-            setting=Setting(dataset=f"{order.name} {order.generator}", space=SPACE, seed=order.seed),
+            setting=Setting(dataset=order.name, space=SPACE, seed=order.seed),
             stop=order.stop,
         )
     finally:
