@@ -7,7 +7,7 @@ tensors. Each part is computed once; what is needed no more is written over.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -30,6 +30,8 @@ class Operands:
     """1 at the first step: corrects the bias of running means, and lets noise die down."""
     progress: float | Tensor | None = None
     """Share of the training done, 0 to 1; needed if `expression.scheduled`. A tensor is broadcast over the gradient."""
+    corrections: Mapping[float, Tensor] | None = None
+    """For each memory, 1 / (1 - memory ** step): a compiled step would raise to that power for each weight."""
     generator: torch.Generator | None = None
     """Where noise comes from; None is PyTorch's own generator of the device."""
     scratch: list[Tensor] | None = None
@@ -161,7 +163,9 @@ class _Run:
         self._advance(slot)
         if node.function == "raw_mean":
             return Scaled(self._state[slot], 1.0)
-        return self._times(self._state[slot], 1 / (1 - memory**self._operands.step))
+        given = self._operands.corrections
+        correction = 1 / (1 - memory**self._operands.step) if given is None else given[memory]
+        return self._times(self._state[slot], correction)
 
     @staticmethod
     def _times(tensor: Tensor, number: float | Tensor) -> Scaled:
