@@ -151,7 +151,7 @@ def search_optimizer(store: Store | None, order: Order) -> Inventions:
             ledger=ledger,
             clock=clock,
             setting=Setting(dataset=order.name, space=SPACE, seed=order.seed),
-            stop=order.stop,
+            stop=lambda: order.stop() or clock.seconds_left <= 0,
         )
     finally:
         engine.close()

@@ -51,7 +51,7 @@ class PartPlan:
         self._ends = tuple(sum(part.works[: rung + 1]) for rung in range(len(part.works)))
         self._standings: dict[int, Standing] = {}
         self._asked = -1
-        """Finished rungs when the cutter was asked last: between two of them its answer cannot change."""
+        """Finished rungs when the cutter said last that nobody goes on: until one more ends, nobody does."""
         self._rungs = 0
 
     def draw(self, answer: Answer) -> Sketch:
@@ -90,7 +90,6 @@ class PartPlan:
             return True
         if self._most is None or len(experiments) < self._most:
             return False
-        # The last experiments decide who goes on: as long as some are running, wait for them by beginning nothing new.
         return self.goes_on(experiments, clock=clock) is None
 
     def is_there(self, outcome: Mapping[str, Any]) -> bool:
