@@ -11,6 +11,7 @@ Everything is written under another name first and renamed when it is whole, so 
 from __future__ import annotations
 
 import contextlib
+import math
 import shutil
 import tempfile
 import time
@@ -29,6 +30,7 @@ from numpy.lib.format import dtype_to_descr, write_array_header_1_0
 from ..spec import BadInput, canonical, loads, sha256
 from .features import BadValue, Encoded, Feature, parse_feature
 from .features._pictures import image_hashes
+from .form import Form
 from .problem import CHUNK, ROW, Problem
 from .sources.eviction import Entry, evict, folders, used
 from .sources.rows import MOST_UNUSED, Rows, Unused
@@ -36,6 +38,8 @@ from .sources.spill import give_back
 
 FORMAT = 1
 TEST = -1
+MOST_VALUES = CHUNK * 3 * 64 * 64
+"""Of pictures that are encoded at a time: 0.8 GB of bytes."""
 UNUSED = -2
 """Fold of a row that could not be used: it has its place in the arrays, and is in no part."""
 
@@ -197,11 +201,18 @@ def encoded_once(rows: Rows, feature: Feature, folder: Path) -> EncodedOnce:
 def _encode_into(path: Path, column: pa.ChunkedArray, feature: Feature) -> list[BadValue]:
     bad: list[BadValue] = []
     with ArrayFiles(len(column), lambda _: path) as files:
-        for start in range(0, len(column), CHUNK):
-            encoded = feature.encode(column.slice(start, CHUNK))
+        step = chunk_rows(feature.form)
+        for start in range(0, len(column), step):
+            encoded = feature.encode(column.slice(start, step))
             files.append(feature.name, encoded.array)
             bad += [_moved(one, start) for one in encoded.bad]
     return bad
+
+
+def chunk_rows(*forms: Form) -> int:
+    """Rows to encode at a time: fewer where pictures are large."""
+    largest = max((math.prod((form.width, *form.size)) for form in forms if form.kind == "map"), default=1)
+    return max(1, min(CHUNK, MOST_VALUES // largest))
 
 
 class ArrayFiles:
@@ -330,10 +341,11 @@ class _Writer:
                     self._drop(start + row, ", ".join(problem.columns), "has no text to read")
 
     def _write_targets(self, problem: Problem) -> None:
+        step = chunk_rows(*(feature.answer for feature in problem.outputs))
         with ArrayFiles(len(self.rows), self._path) as files:
-            for start in range(0, len(self.rows), CHUNK):
-                encoded = problem.encode_targets(self.rows.table.slice(start, CHUNK))
-                nothing = np.ones(min(CHUNK, len(self.rows) - start), dtype=bool)
+            for start in range(0, len(self.rows), step):
+                encoded = problem.encode_targets(self.rows.table.slice(start, step))
+                nothing = np.ones(min(step, len(self.rows) - start), dtype=bool)
                 for feature in problem.outputs:
                     array = encoded[feature.name].array
                     files.append(f"target {feature.name}", array)

@@ -17,11 +17,13 @@ from ..spec import BadInput, Spec, canonical, loads
 from . import _toml, metrics
 from .features import Feature, Graded, parse_feature
 from .features.base import BadValue, Encoded, Metric
-from .features.common import numbers, take
+from .features.common import numbers, spread, take
 from .form import Form, vector
 
 ROW = "row"
 """The port that holds all vector features side by side."""
+MOST_MAPS = 200
+"""Rows whose answers at every pixel say how good the best constant is."""
 CHUNK = 65_536
 """Rows encoded at a time, so that memory stays bounded whatever the number of rows."""
 
@@ -162,9 +164,10 @@ class Problem(Spec):
         outputs, constants = [], {}
         for raw in self.outputs:  # of all rows: a class left out could never be learned
             values = _take(table[raw.name], chosen)
-            output = raw.measure(values, as_output=True)
+            output = raw.beside(inputs).measure(values, as_output=True)
             outputs.append(output)
-            constants[output.name] = _constant_scores(output, output.encode_target(values).array)
+            looked = spread(values, MOST_MAPS) if output.answer.kind == "map" else values
+            constants[output.name] = _constant_scores(output, output.encode_target(looked).array)
         try:
             return self.replace(inputs=inputs, outputs=outputs, constants=constants)
         except ValidationError as error:

@@ -334,8 +334,9 @@ def image_hashes(pictures: np.ndarray) -> np.ndarray:
     """
     result = np.empty(len(pictures), dtype=np.uint64)
     weights = np.uint64(1) << np.arange(64, dtype=np.uint64)
-    for start in range(0, len(pictures), 4096):
-        block = pictures[start : start + 4096]
+    step = max(1, min(4096, 4096 * 64 * 64 // max(pictures.shape[2] * pictures.shape[3], 1)))
+    for start in range(0, len(pictures), step):
+        block = pictures[start : start + step]
         small = _areas(block.mean(axis=1, dtype=np.float32), 8, 9)
         bits = (small[:, :, 1:] - small[:, :, :-1] > 2.0).reshape(len(block), 64)
         hashes = (bits * weights).sum(axis=1, dtype=np.uint64)

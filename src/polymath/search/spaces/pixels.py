@@ -40,7 +40,7 @@ PART = 256
 """Side of the parts of larger ones."""
 MOST_WORK = 6.0
 """Multiply-adds of a design, over those of the default."""
-STEP_WORK = 4e9
+STEP_WORK = 8e9
 """Multiply-adds of a forward pass of a batch: a step of a few tenths of a second of one core."""
 
 
