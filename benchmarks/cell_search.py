@@ -297,14 +297,13 @@ def write(records: Sequence[Record], *, chosen: argparse.Namespace) -> None:
         *icu_section(records),
         *speed_section(records),
     ]
+    length = "6 experiments" if chosen.quick else f"{chosen.minutes:g} minutes"
     file = reporting.page(
         NAME,
         body,
         title="Recurrent cells that a search invented",
         about=(__doc__ or "").split("\n\n")[-1].strip(),
-        told=[
-            f"{chosen.seeds} seeds; searches of {'6 experiments' if chosen.quick else f'{chosen.minutes:g} minutes'} on {chosen.lanes} cores; torch {torch.__version__}"
-        ],
+        told=[f"{chosen.seeds} seeds; searches of {length} on {chosen.lanes} cores; torch {torch.__version__}"],
         quick=chosen.quick,
     )
     print("\n".join(body))
