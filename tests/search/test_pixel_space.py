@@ -1,0 +1,72 @@
+"""The space of answers at every pixel: whatever is chosen can be built, answers at full size, and is bounded in cost."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from polymath.model.build import build
+from polymath.problem import Problem
+from polymath.problem.features import Image, PixelMap, PixelNumbers
+from polymath.search.choices import Recorder, at_random, draw, first
+from polymath.search.spaces import pixels
+from polymath.search.spaces.rows import problem_space
+from polymath.spec import BadInput
+from polymath.testing import check_space
+
+
+def problem(height=48, width=64, *, pictures=1, upright=False, classes=3):
+    canvas = {"height": height, "width": width}
+    inputs = tuple(
+        Image(name=f"p{n}", fit="canvas", channels=3, mean=(99.0,) * 3, deviation=(50.0,) * 3, **canvas)
+        for n in range(pictures)
+    )
+    shares = (1 / classes,) * classes
+    output = PixelMap(name="m", values=tuple(range(classes)), shares=shares, upright=upright, **canvas)
+    return Problem(name="x", inputs=inputs, outputs=(output,))
+
+
+def test_contract():
+    check_space(lambda choose: problem_space(choose, problem(), rows=100))
+
+
+@pytest.mark.parametrize("shape", [(48, 64), (16, 16), (180, 240), (130, 9)])
+def test_whatever_is_chosen_answers_at_every_pixel(shape):
+    asked = problem(*shape, pictures=2)
+    ports = dict(asked.ports)
+    most = pixels.MOST_WORK * problem_space(Recorder(first), asked, rows=9)[0].work(ports)
+    for seed in range(6):
+        sketch = draw(lambda choose: problem_space(choose, asked, rows=100), at_random(np.random.default_rng(seed)))
+        path, recipe = sketch.built
+        assert path.forms(ports)[path.outputs["m"]] == asked.outputs[0].answer
+        assert path.work(ports) <= 1.001 * most
+        module = build(path, ports).eval()
+        shown = {port: torch.zeros(1, 3, shape[0] + 3, shape[1] + 5, dtype=torch.uint8) for port in ports}
+        with torch.inference_mode():
+            assert module(shown)["m"].shape == (1, 3, shape[0] + 3, shape[1] + 5)
+        assert recipe.batch >= 2
+
+
+def test_large_pictures_are_shown_in_parts_and_street_scenes_stay_upright():
+    _, small = problem_space(Recorder(first), problem(upright=True), rows=100)
+    _, large = problem_space(Recorder(first), problem(512, 512), rows=100)
+    assert small.augmentation.crop == 0 and not small.augmentation.turn and small.augmentation.flip
+    assert large.augmentation.crop == pixels.PART and large.augmentation.turn and large.augmentation.focus > 0
+
+
+def test_two_classes_are_not_weighed_and_numbers_have_no_such_loss():
+    _, two = problem_space(Recorder(first), problem(classes=2), rows=100)
+    assert two.loss["rare"] == 0
+    asked = problem()
+    depth = PixelNumbers(name="d", channels=1, mean=(0.0,), deviation=(1.0,), height=48, width=64)
+    path, recipe = problem_space(Recorder(first), asked.replace(outputs=(depth,)), rows=100)
+    assert recipe.loss == {} and path.forms(dict(asked.ports))[path.outputs["d"]].width == 1
+
+
+def test_without_a_picture_it_says_so():
+    from polymath.problem import Number
+
+    number = Number(name="n", mean=0.0, deviation=1.0)
+    with pytest.raises(BadInput, match="no input is a picture"):
+        problem_space(Recorder(first), problem().replace(inputs=(number,)), rows=100)
