@@ -97,3 +97,13 @@ def test_a_new_version_is_taken_and_an_old_task_let_go(place: Path, tmp_path: Pa
         assert serving.num_bytes > 0
         serving.drop("some")
         assert serving.num_bytes == 0
+
+
+def test_a_task_behind_a_gate_answers_by_itself(place: Path, tmp_path: Path) -> None:
+    asked = digits(range(8), each=2, skip=40).select(["picture"])
+    wishes = {**CHEAP, "cache": str(place / "cache"), "work": 0.1, "space": "heads", "target": "digit"}
+    with Polymath(place / "store") as store:
+        store.learn(digits(range(4, 8), each=20), name="gated", gate="low:d1", **wishes)
+        found = store.predict_many([("high", asked), ("gated", asked)])
+        assert found[1] == store.task("gated").predict(asked)
+        assert any("gated" in answer for answer in found[1])

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .model.together import Together
-from .predicting import BATCH, HEAD, Predictor, by_row, load_record, said
+from .predicting import BATCH, HEAD, Predictor, by_row, load_record
 from .problem import Problem
 from .spec import BadInput, Json, canonical
 
@@ -59,14 +59,20 @@ class Serving:
         groups: dict[tuple[object, ...], list[int]] = {}
         for number in self._ordered(requests, found):
             name, table = requests[number]
-            problem = self._ready[name][1].problem
+            predictor = self._ready[name][1]
+            problem = predictor.problem
             try:
                 problem.check(table, targets=False)
+                if name not in self._together:
+                    found[number] = [answer for chunk in predictor.predict(table) for answer in chunk]
+                    continue
             except BadInput as error:
                 found[number] = [{"error": str(error)} for _ in range(len(table))]
                 continue
-            encoding = self._encodings.setdefault(name, _encoding(problem))
-            groups.setdefault((encoding, table.select(problem.columns).schema), []).append(number)
+            if name not in self._encodings:
+                self._encodings[name] = _encoding(problem)
+            types = tuple(table.schema.field(column).type for column in problem.columns)
+            groups.setdefault((self._encodings[name], types), []).append(number)
         waiting: list[_Piece] = []
         count = 0
         for numbers in groups.values():
@@ -120,7 +126,7 @@ class Serving:
         if name not in self._ready or self._ready[name][0] != address:
             self.drop(name)
             predictor = Predictor(load_record(self._store, name), self._store, device=self._device)
-            if not any(output.generated for output in predictor.problem.outputs):
+            if _is_one_pass(predictor):
                 self._together.add(name, predictor.path, predictor.problem.ports)
             self._ready[name] = str(address), predictor
         return self._ready[name][1]
@@ -130,10 +136,10 @@ class Serving:
         asked: dict[str, list[_Piece]] = {}
         for piece in pieces:
             asked.setdefault(piece.name, []).append(piece)
-        together = {name: _joined(own) for name, own in asked.items() if name in self._together}
-        raw = self._together({name: inputs for name, inputs in together.items() if len(next(iter(inputs.values())))})
+        inputs = {name: _joined(own) for name, own in asked.items()}
+        raw = self._together({name: one for name, one in inputs.items() if len(next(iter(one.values())))})
         for name, own in asked.items():
-            told = self._told(name, together.get(name) or _joined(own), raw.get(name))
+            told = self._told(name, raw[name]) if name in raw else {}
             begin = 0
             for one in own:
                 end = begin + len(one.rows)
@@ -141,19 +147,13 @@ class Serving:
                 found[one.number] += by_row(mine, one.rows, one.bad, count=one.count)
                 begin = end
 
-    def _told(
-        self, name: str, inputs: dict[str, np.ndarray], raw: Mapping[str, Tensor] | None
-    ) -> Mapping[str, Sequence[Mapping[str, Json]]]:
-        """Output -> what a task says about each row, from raw predictions, or where it has none computed by itself."""
+    def _told(self, name: str, raw: Mapping[str, Tensor]) -> dict[str, list[dict[str, Json]]]:
+        """Output -> what a task says about each row."""
         predictor = self._ready[name][1]
-        problem, calibration = predictor.problem, predictor.record.calibration
-        if not len(next(iter(inputs.values()))):
-            return {}
-        if raw is None:  # an answer that is written word by word
-            return said(predictor.module, problem, inputs, calibration=calibration, device=self._device)
+        calibration = predictor.record.calibration
         return {
             feature.name: feature.decode(raw[feature.name].float().cpu().numpy(), calibration.get(feature.name, {}))
-            for feature in problem.outputs
+            for feature in predictor.problem.outputs
         }
 
 
@@ -169,6 +169,13 @@ class _Piece:
     rows: np.ndarray
     inputs: dict[str, np.ndarray]
     bad: dict[int, str]
+
+
+def _is_one_pass(predictor: Predictor) -> bool:
+    """Whether a task's answers come of one pass through its path; else it answers by itself: written texts, replies,
+    maps at the size of the pictures, what another task must let through."""
+    special = any(output.generated or output.type == "reply" for output in predictor.problem.outputs)
+    return not (special or predictor.of_pixels or predictor.record.gate is not None)
 
 
 def _encoding(problem: Problem) -> str:
