@@ -55,7 +55,11 @@ EXAMPLES: dict[str, list[tuple[dict[str, object], tuple[Form, ...]]]] = {
         ({"experts": 2, "hidden": 4, "top": 2, "balance": 0}, (WORDS,)),
     ],
     "flatten": [({}, (PICTURE,)), ({"side": 4}, (PICTURE,))],
-    "hashed_ngrams": [({"width": 6, "buckets": 50}, (IDS,)), ({"width": 3, "longest": 4, "dropout": 0.2}, (IDS,))],
+    "hashed_ngrams": [
+        ({"width": 6, "buckets": 50}, (IDS,)),
+        ({"width": 3, "longest": 4, "dropout": 0.2}, (IDS,)),
+        ({"width": 3, "buckets": 9}, (IDS, tokens(4, vocabulary=20))),
+    ],
     "local_filters": [({}, (PICTURE,)), ({"levels": 2}, (WIDE,))],
     "per_pixel": [({"width": 3}, (pixels(8, 6, 5), PICTURE)), ({"width": 2}, (WIDE, WIDE))],
     "pixel_trees": [({"width": 2, "num_trees": 3, "num_nodes": 9, "depth": 2}, (WIDE,))],

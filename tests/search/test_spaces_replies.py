@@ -7,7 +7,8 @@ import pyarrow as pa
 import pytest
 import torch
 
-from polymath.model.build import build
+from polymath.model.build import build, get_weights, load_weights
+from polymath.model.replies import untied
 from polymath.problem import Category, Graded, Number, Problem, Reply, Text
 from polymath.problem.raters import gathered
 from polymath.search.choices import Recorder, at_random, draw, first
@@ -59,6 +60,13 @@ def batch_of(problem: Problem, table: pa.Table) -> Batch:
     return Batch({**arrays, **shown}, {name: torch.from_numpy(one.astype(np.int64)) for name, one in targets.items()})
 
 
+def groups(path, parted):
+    """Gene of the path -> itself and the genes of the parted path that have its weights."""
+    shared = [gene.name for gene in parted.genes if gene.name.startswith("shared.")]
+    found = {gene.name: [gene.name, gene.name] for gene in path.genes if gene.name not in ("shared", *shared)}
+    return found | ({"shared": ["shared", *shared]} if shared else {})
+
+
 @pytest.mark.parametrize("seed", range(6))
 def test_towers_meet_in_a_pair_and_learn(chat, seed):
     path, recipe = drawn(chat, seed)
@@ -72,7 +80,11 @@ def test_towers_meet_in_a_pair_and_learn(chat, seed):
     loss.backward()
     assert loss.item() > 0 and all(p.grad is not None for p in module.parameters())
     without = {port: value for port, value in batch.inputs.items() if port != "answer/reply"}
-    assert module.eval().value("message", without).shape == (8, 16)
+    whole, parted = module.eval(), build(untied(path), chat.all_ports).eval()
+    for gene, (ours, *others) in groups(path, untied(path)).items():
+        for other in others:
+            load_weights(parted.module(other), get_weights(whole.module(ours)), name=gene)
+    assert torch.allclose(parted.value("message", without), whole.value("message", batch.inputs), atol=1e-5)
 
 
 def test_the_ways_of_raters_are_one_choice(trees):

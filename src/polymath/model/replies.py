@@ -15,7 +15,9 @@ from ..problem.features.reply import Reply
 from ..problem.problem import Problem
 from ..spec import Json
 from .build import PathModule, build
+from .layers.hashed_ngrams import HashedNgrams
 from .layers.pair import Pair
+from .layers.part import Part
 from .layers.responses import Responses
 from .layers.stored import Fetch
 from .path import INPUT, Gene, Path
@@ -47,6 +49,7 @@ def with_responses(
 
     `judged`: what was kept of validation rows [N, 2D], and their targets. `put`: tensors -> their address.
     """
+    path = untied(path)
     pair = next(gene for gene in path.genes if gene.name == path.outputs[feature.name])
     assert isinstance(pair.layer, Pair) and pair.weights is not None, "replies come from a pair that was trained"
     message, reply = pair.inputs
@@ -58,6 +61,23 @@ def with_responses(
     layer = Responses(width=len(table_RD))
     gene = Gene(name=gene_of(feature.name), layer=layer, inputs=(message,), weights=put(tensors), frozen=True)
     return path.replace(genes=(*path.genes, gene)), {"clusters": clusters(table_RD).tolist()}
+
+
+def untied(path: Path) -> Path:
+    """The path with a table of n-grams for each text, of the same weights, in place of one that reads several.
+
+    It gives the same; but a message can then be read where there is no reply.
+    """
+    bags = {gene.name: gene for gene in path.genes if isinstance(gene.layer, HashedNgrams) and len(gene.inputs) > 1}
+    genes = []
+    for gene in path.genes:
+        bag = bags.get(gene.inputs[0])
+        if bag is not None and isinstance(gene.layer, Part):
+            source = bag.inputs[gene.layer.start // bag.layer.width]  # type: ignore[attr-defined]
+            gene = bag.replace(name=gene.name, inputs=(source,))
+        if gene.name not in bags:
+            genes.append(gene)
+    return path.replace(genes=tuple(genes))
 
 
 def _vectors(path: Path, problem: Problem, feature: Reply, reply: str, *, fetch: Fetch) -> np.ndarray:

@@ -5,7 +5,7 @@ Axes: B texts, T tokens, G n-grams of a text, D width.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -21,28 +21,31 @@ STEP, MIX, WORD = 1_000_003, 0x9E3779B1, 0x7FFFFFFF
 class HashedNgrams(Layer):
     """Token ids [B, T] -> vector [B, width]: sum of the rows of all n-grams, over the square root of their number.
 
+    Several inputs, cut by the same subwords, share one table, and their vectors stand side by side: [B, n width].
+
     Up to `longest` tokens make an n-gram; its row is found by a hash, so no list of n-grams is kept, and two rare ones
     may share a row. The message encoder of Henderson et al. (2017, arXiv:1705.00652).
     """
 
     kind: Literal["hashed_ngrams"] = "hashed_ngrams"
+    num_inputs: ClassVar[int | None] = None
     width: int = Field(ge=1, le=8192)
     buckets: int = Field(default=65_536, ge=2, le=16_777_216)
     longest: int = Field(default=2, ge=1, le=4)
     dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
 
     def form(self, *inputs: Form) -> Form:
-        (given,) = self.take(inputs, "tokens")
-        if given.vocabulary < 2 or len(given.size) != 1:
-            raise ValueError(f"hashed_ngrams takes tokens that are ids of a vocabulary, not {given}")
-        return vector(self.width)
+        for given in self.take(inputs, "tokens"):
+            if given.vocabulary < 2 or len(given.size) != 1:
+                raise ValueError(f"hashed_ngrams takes tokens that are ids of a vocabulary, not {given}")
+        return vector(self.width * len(inputs))
 
     def build(self, *inputs: Form) -> nn.Module:
         self.form(*inputs)
         return _HashedNgrams(self)
 
     def work(self, *inputs: Form) -> float:
-        return float(inputs[0].size[0] * self.longest * self.width)
+        return float(sum(form.size[0] for form in inputs) * self.longest * self.width)
 
 
 class _HashedNgrams(nn.Module):
@@ -55,7 +58,10 @@ class _HashedNgrams(nn.Module):
             self.table.weight[0].zero_()
         self.dropout = Dropout(layer.dropout)
 
-    def forward(self, tokens: Tokens) -> Tensor:
+    def forward(self, *inputs: Tokens) -> Tensor:
+        return torch.cat([self._bag(tokens) for tokens in inputs], 1) if len(inputs) > 1 else self._bag(*inputs)
+
+    def _bag(self, tokens: Tokens) -> Tensor:
         ids_BT = tokens.values.long() * tokens.mask
         if not torch.compiler.is_compiling():  # columns that are padding in every text cost as much as words
             used = int(tokens.mask.sum(1).max()) if len(ids_BT) else 1

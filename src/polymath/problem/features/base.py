@@ -77,6 +77,10 @@ class Feature(Spec):
     def measure(self, values: pa.ChunkedArray, *, as_output: bool = False) -> Feature:
         """This feature with statistics of `values` (never test rows). Raises BadInput when nothing can be learned."""
 
+    def beside(self, inputs: Sequence[Feature]) -> Feature:
+        """As an output, before it is measured: with what it may take over from measured inputs."""
+        return self
+
     def sized(self, values: pa.ChunkedArray) -> Self:
         """This feature with its form settled, where `encoded_once`. May be asked with all rows, test rows too."""
         return self

@@ -21,6 +21,7 @@ from ..probability import log_sum_exp
 from ..subwords import Subwords, learn, normalise
 from .base import BadValue, Encoded, Feature, Metric
 from .common import flat, is_text, plain_values, shown, spread
+from .text import Text
 
 if TYPE_CHECKING:
     import torch
@@ -45,7 +46,7 @@ class Reply(Feature):
     """
 
     type: Literal["reply"] = "reply"
-    width: int = Field(default=256, ge=1, le=4096)
+    width: int = Field(default=128, ge=1, le=4096)
     """Of the vectors that are compared."""
     most_responses: int = Field(default=20_000, ge=2, le=1_000_000)
     vocabulary: int = Field(default=8_000, ge=300, le=1_000_000)
@@ -67,6 +68,11 @@ class Reply(Feature):
     @property
     def is_measured(self) -> bool:
         return self.subwords is not None and self.length is not None
+
+    def beside(self, inputs: Sequence[Feature]) -> Feature:
+        """Cut as the first text is, so that a word means the same in messages and replies."""
+        cut = next((one.subwords for one in inputs if isinstance(one, Text) and one.lower), None)
+        return self if cut is None or self.subwords is not None else self.replace(subwords=cut)
 
     def measure(self, values: pa.ChunkedArray, *, as_output: bool = False) -> Reply:
         texts = [text for text in self._texts(values)[0] if text]
