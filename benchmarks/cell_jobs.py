@@ -55,6 +55,7 @@ class Text:
     trial: Trial
 
 
+@functools.cache
 def text_of(part: str, *, quick: bool) -> Text | None:
     """A text that no search has seen; None where the shared data are not there."""
     import pandas
