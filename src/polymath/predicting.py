@@ -164,6 +164,13 @@ class Predictor:
         module = build(self.path, self.problem.all_ports, fetch=fetch).eval()
         return module.to(self.device)
 
+    @cached_property
+    def writer(self) -> PathModule:
+        """The path as it writes texts, laid out for the processor once."""
+        from .model.decode import packed
+
+        return packed(self.module) if self.writes and self.device == "cpu" else self.module
+
     @property
     def of_pixels(self) -> bool:
         """Whether an output is answered at every pixel: pictures are then looked at one by one, at their own size."""
@@ -231,7 +238,7 @@ class Predictor:
             raise BadInput(
                 "nothing can be written about it", value=bad.get(0), remedy="Give one row to a task of texts."
             )
-        yield from stream(self.module, feature, inputs, decoding, device=self.device)
+        yield from stream(self.writer, feature, inputs, decoding, device=self.device)
 
     def _predict(self, table: pa.Table, decoding: Decoding | None = None) -> Iterator[list[dict[str, Json]]]:
         """Answers for all rows, whatever a gate says."""
@@ -248,7 +255,8 @@ class Predictor:
             elif len(chunk):
                 rows, inputs, bad = self.encode(chunk)
                 how = self.record.calibration
-                found = said(self.module, self.problem, inputs, calibration=how, device=self.device, decoding=decoding)
+                module = self.module if decoding is not None and decoding.integers else self.writer
+                found = said(module, self.problem, inputs, calibration=how, device=self.device, decoding=decoding)
                 yield by_row(found, rows, bad, count=len(chunk))
 
     def raw(self, table: pa.Table) -> Predicted:

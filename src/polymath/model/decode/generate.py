@@ -86,7 +86,8 @@ def written(
                 best = found.ids_BKT[:, : kept if told.stop is None else 1].cpu().numpy()
                 ids[rows, told] = best
                 scores[rows, told] = found.scores_BK[:, : best.shape[1]].cpu().numpy()
-    return ids, scores
+    ranked = np.argsort(-scores, axis=1, kind="stable")  # what was drawn comes in any order
+    return np.take_along_axis(ids, ranked[..., None], 1), np.take_along_axis(scores, ranked, 1)
 
 
 def _answers(decoder: Decoder, read: Tokens, decoding: Decoding, *, most: int) -> Iterator[Found]:

@@ -22,6 +22,8 @@ def packed(module: PathModule) -> PathModule:
     """
     if not torch.backends.mkldnn.is_available() or not hasattr(torch.ops.mkldnn, "_linear_pointwise"):
         return module
+    if any(isinstance(one, _Packed) for one in module.modules()):
+        return module  # it was done before
     shared: dict[int, object] = {id(one): one for one in (*module.parameters(), *module.buffers())}
     made = copy.deepcopy(module, shared).eval()
     for table in [one for one in made.modules() if isinstance(one, Table)]:
