@@ -1,4 +1,4 @@
-"""The space of answers at every pixel: whatever is chosen can be built, answers at full size, and is bounded in cost."""
+"""The space of answers at every pixel: whatever is chosen can be built, answers at full size, and costs little enough."""
 
 from __future__ import annotations
 
@@ -70,3 +70,31 @@ def test_without_a_picture_it_says_so():
     number = Number(name="n", mean=0.0, deviation=1.0)
     with pytest.raises(BadInput, match="no input is a picture"):
         problem_space(Recorder(first), problem().replace(inputs=(number,)), rows=100)
+
+
+def test_a_net_may_begin_with_the_way_down_of_a_stored_one():
+    from polymath.model.prefix import END, grafted, prefixes
+    from polymath.search.spaces.parents import Parent
+
+    asked = problem()
+    ports = dict(asked.ports)
+    path, _ = problem_space(Recorder(first), asked, rows=100)
+    genes = tuple(gene.replace(weights="a" * 64) if "head" not in gene.name else gene for gene in path.genes)
+    (part,) = prefixes(path.replace(genes=genes), ports)
+    assert part.forms(ports)[part.outputs[END]].kind == "vector", "other kinds of tasks may build on it too"
+    stored = grafted(part, ports={"p0": "p0"}, name="before")
+    parent = Parent(task="before", path=stored, width=part.forms(ports)[part.outputs[END]].width)
+    begun = 0
+    for seed in range(8):
+        answers = at_random(np.random.default_rng(seed))
+        sketch = draw(lambda choose: problem_space(choose, asked, rows=100, parents=(parent,)), answers)
+        assert not sketch.error, sketch.error
+        path, recipe = sketch.built
+        assert path.forms(ports)[path.outputs["m"]] == asked.outputs[0].answer
+        if any(gene.name.startswith("before.") for gene in path.genes):
+            begun += 1
+            frozen = any(gene.frozen and gene.weights for gene in path.genes)
+            assert not (frozen and (recipe.augmentation.flip or recipe.augmentation.zoom)), (
+                "what is kept is shown as it is"
+            )
+    assert begun

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from types import MappingProxyType
 
 from ..problem.form import Form
+from .layers.pool_map import PoolMap
 from .path import INPUT, Gene, Path
 
-OWN_KINDS = frozenset({"constant", "trees", "ngrams", "one_hot", "flatten", "scale", "ensemble", "part"})
+OWN_KINDS = frozenset(
+    {"constant", "trees", "ngrams", "one_hot", "flatten", "scale", "ensemble", "part", "local_filters", "pixel_trees"}
+)
 """Layers whose values speak of one task's targets or columns alone, or of raw pixels: nothing to build upon."""
+POOLED = "pooled"
+"""Gene that a prefix ends with where the net it comes from has none that gives a vector."""
 END = "features"
 """Output of a prefix."""
 
@@ -25,6 +31,11 @@ def prefixes(path: Path, ports: Mapping[str, Form]) -> list[Path]:
     found: dict[str, Path] = {}
     for output in path.outputs.values():
         for head in _heads(genes, output):
+            if forms[head.name].kind == "map":
+                part = _pooled(path, head, forms)
+                if part is not None:
+                    found.setdefault(_shape(part), part)
+                continue
             for source in head.inputs:
                 if source in genes and forms[source].kind == "vector" and not forms[source].categories:
                     part = path.giving({END: source})
@@ -32,6 +43,18 @@ def prefixes(path: Path, ports: Mapping[str, Form]) -> list[Path]:
                     if not kinds & OWN_KINDS and any(gene.weights for gene in part.genes):
                         found.setdefault(_shape(part), part)
     return list(found.values())
+
+
+def _pooled(path: Path, head: Gene, forms: Mapping[str, Form]) -> Path | None:
+    """Of a net that answers at every pixel the way down to its smallest map, whose pixels are averaged to a vector."""
+    below = [gene for gene in path.giving({END: head.name}).genes if gene.name != head.name]
+    maps = [gene for gene in below if forms[gene.name].kind == "map" and gene.weights]
+    if not maps or {str(getattr(gene.layer, "kind", "")) for gene in below} & OWN_KINDS:
+        return None
+    smallest = min(math.prod(forms[gene.name].size) for gene in maps)
+    end = next(gene.name for gene in reversed(maps) if math.prod(forms[gene.name].size) == smallest)
+    part = path.giving({END: end})
+    return Path(genes=(*part.genes, Gene(name=POOLED, layer=PoolMap(), inputs=(end,))), outputs={END: POOLED})
 
 
 def _heads(genes: Mapping[str, Gene], name: str) -> list[Gene]:

@@ -8,7 +8,8 @@ convolutions, and batch norm that of instance norm. Measured on CamVid at 240 x 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
 from ...model.layers import Layer
@@ -29,7 +30,8 @@ from ...spec import BadInput
 from ...train.paired import shown_size
 from ...train.recipe import Augmentation, GradientRecipe
 from ..choices import Choose, Recorder, first
-from .parents import Parent
+from .parents import Parent, careful, choose_parent
+from .parents import begun as chosen
 from .pieces import Chain, around, bounded, narrow, own_layer
 
 LEAST_SIDE = 6
@@ -59,15 +61,37 @@ def pixel_space(
         raise BadInput("no input is a picture", column=problem.outputs[0].name, remedy="Add a column of image files.")
     outputs = tuple((output.name, output.head_width) for output in problem.outputs)
     given = tuple(ports.items())
-    most = MOST_WORK * usual_work(given, outputs)
+    (_, form), *_ = given
+    # What frozen genes give is kept for whole pictures: no parts of large ones can be shown to what follows them.
+    encoders = {parent.name: found for parent in parents if (found := _levels(parent, ports)) and len(ports) == 1}
+    whole = max(form.size) <= WHOLE
+    parent = (
+        choose_parent(choose, "start from", tuple(p for p in parents if p.name in encoders))
+        if whole and encoders
+        else None
+    )
+    begin = encoders[parent.name] if parent else ()
+    most = MOST_WORK * usual_work(given, outputs) + (parent.path.work(ports) if parent else 0.0)
     path = bounded(
         choose,
-        lambda choose, scale: _path(choose, given, outputs, scale=scale, layers=layers),
+        lambda choose, scale: _path(choose, given, outputs, scale=scale, layers=layers, begun=(parent, begin)),
         fits=lambda path: path.work(ports) <= most,
     )
-    (_, form), *_ = given
     usual = usual_work(given, outputs) / (form.size[0] * form.size[1])
-    return path, _recipe(choose, problem, form, per_pixel=usual)
+    recipe = _recipe(choose, problem, form, per_pixel=usual)
+    return path, careful(choose, recipe, path) if parent else recipe
+
+
+def _levels(parent: Parent, ports: Mapping[str, Form]) -> tuple[tuple[str, int], ...]:
+    """What a stored path gives on its way down, a map of every size, the finest first: gene and width of each."""
+    forms = parent.path.forms(ports)
+    found: dict[tuple[int, ...], tuple[str, int]] = {}
+    for gene in parent.path.genes:
+        form = forms[gene.name]
+        if form.kind == "map" and not isinstance(gene.layer, Pixels):
+            found[form.size] = (gene.name, form.width)
+    ordered = sorted(found, key=lambda size: -math.prod(size))
+    return tuple(found[size] for size in ordered) if len(found) > 1 else ()
 
 
 @lru_cache(maxsize=16)
@@ -83,12 +107,46 @@ def _path(
     *,
     scale: float,
     layers: Sequence[str],
+    begun: Begun = (None, ()),
 ) -> Path:
     chain = Chain({f"{INPUT}{port}": form for port, form in ports})
+    parent, levels = begun
+    if parent is not None:
+        _adopt(choose, chain, parent, until=levels[-1][0])
+        return _answered(choose, chain, ports, outputs, levels=levels, scale=scale, layers=layers)
     seen = [chain.add(f"pixels{place}", Pixels(), f"{INPUT}{port}") for place, (port, _) in enumerate(ports)]
     if len(seen) > 1:
         chain.add("pictures", Join(), *seen)
     levels = _down(choose, chain, scale=scale, layers=layers)
+    return _answered(choose, chain, ports, outputs, levels=levels, scale=scale, layers=layers)
+
+
+Begun = tuple[Parent | None, Sequence[tuple[str, int]]]
+"""A stored path that a net begins with, and what it gives on its way down."""
+
+
+def _adopt(choose: Choose, chain: Chain, parent: Parent, *, until: str) -> None:
+    """The genes of a stored path down to one of them, some of the last cloned."""
+    genes, _ = chosen(choose, parent)
+    needed = {gene.name for gene in parent.path.giving({"until": until}).genes}
+    for gene in genes:
+        if gene.name in needed:
+            chain.forms[gene.name] = gene.layer.form(*(chain.forms[source] for source in gene.inputs))
+            chain.genes.append(gene)
+    chain.last = until
+
+
+def _answered(
+    choose: Choose,
+    chain: Chain,
+    ports: tuple[tuple[str, Form], ...],
+    outputs: tuple[tuple[str, int], ...],
+    *,
+    levels: Sequence[tuple[str, int]],
+    scale: float,
+    layers: Sequence[str],
+) -> Path:
+    """The way up from what was seen on the way down, and a head for every output."""
     _up(choose, chain, levels, scale=scale, layers=layers)
     (port, _), *_ = ports
     ends = {}
