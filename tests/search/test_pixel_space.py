@@ -1,4 +1,4 @@
-"""The space of answers at every pixel: whatever is chosen can be built, answers at full size, and costs little enough."""
+"""The space of answers at every pixel: whatever is chosen can be built, answers at full size, and is bounded."""
 
 from __future__ import annotations
 
