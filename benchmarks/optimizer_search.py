@@ -5,7 +5,7 @@
 An experiment is one rule on 3 small exercises with its own sweep of 11 learning rates x 3 seeds: 99 trainings, most of
 them cut when they are dead or far behind. Searches by the generator and by random choice get the same minutes, each with
 several seeds; the winner of each is chosen by exercises of the search alone, with seeds of their own. It is then judged
-once, beside what people made, on exercises that share neither data nor kind of net with those of the search: for each
+once, beside what people made, on exercises that share no data set with those of the search, and few kinds of net: for each
 rule a coarse and a fine sweep of 11 learning rates, at five lengths of training, each to the end of its own decay.
 """
 

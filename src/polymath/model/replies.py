@@ -28,6 +28,8 @@ JUDGED = 2_000
 """Validation rows that choose."""
 CLUSTERS, ROUNDS = 400, 8
 """Kinds of responses at most, and steps to find them; Kannan et al. (2016) had 376."""
+ALIKE = 0.7
+"""Cosine at which two responses say the same."""
 BATCH = 512
 
 
@@ -116,12 +118,16 @@ def _bias_weight(
 def clusters(table_RD: np.ndarray) -> np.ndarray:
     """The kind of each response, int64 [R]: those that answer the same messages lie close (spherical k-means).
 
-    The first centres are the most frequent responses; the result depends on the table alone.
+    The first centres are the most frequent responses that are unlike those before; the result depends on the table alone.
     """
     count = min(CLUSTERS, max(2, len(table_RD) // 4))
     if len(table_RD) <= count:
         return np.arange(len(table_RD))
-    centres = table_RD[:count].copy()
+    first = [0]
+    for place in range(1, len(table_RD)):
+        if len(first) < count and (table_RD[first] @ table_RD[place]).max() < ALIKE:
+            first.append(place)
+    centres = table_RD[first]
     for _ in range(ROUNDS):
         kind = (table_RD @ centres.T).argmax(1)
         sums = np.zeros_like(centres)

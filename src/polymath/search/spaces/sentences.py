@@ -1,6 +1,6 @@
 """The space of sentences: everything that is read becomes tokens, and a decoder writes what it makes of them.
 
-Defaults were measured on Multi30k (29,000 pairs) on one CPU core; see docs/sentences.md.
+Sizes were chosen by measured speed: an epoch of Multi30k (29,000 pairs) takes 1 to 2 minutes of one CPU core.
 """
 
 from __future__ import annotations
