@@ -118,7 +118,7 @@ def _bias_weight(
 def clusters(table_RD: np.ndarray) -> np.ndarray:
     """The kind of each response, int64 [R]: those that answer the same messages lie close (spherical k-means).
 
-    The first centres are the most frequent responses that are unlike those before; the result depends on the table alone.
+    The first centres are the most frequent responses that are unlike those before; the table alone decides.
     """
     count = min(CLUSTERS, max(2, len(table_RD) // 4))
     if len(table_RD) <= count:
