@@ -11,7 +11,7 @@ from ...spec import BadInput, Spec
 
 
 class Decoding(Spec):
-    """Beam search, or drawing at random where `temperature` is given. The defaults are those of most translation systems."""
+    """Beam search, or drawing at random where `temperature` is given."""
 
     beam: int = Field(default=5, ge=1, le=64)
     """Hypotheses kept of each answer; 1 = the likeliest token each time (greedy)."""
