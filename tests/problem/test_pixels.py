@@ -79,6 +79,13 @@ def test_pairs_by_names(tmp_path):
     assert len(rows) == 8 and rows.table.column_names == ["image", "mask"]
 
 
+def test_names_that_look_like_endings_stay(tmp_path):
+    for n, name in enumerate(("animal", "small", "old label", "x_seg", "one", "two", "six", "ten")):
+        picture(tmp_path / "images" / f"{name}.png", seed=n)
+        mask(tmp_path / "labels" / f"{name}.png", halves())
+    assert len(read(tmp_path)) == 8
+
+
 def test_a_mask_per_class(tmp_path):
     for n in range(8):
         picture(tmp_path / "images" / f"{n}.png", seed=n)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,7 +22,7 @@ MASKS = (
     *("segmentationclass", "segmentations", "segmentation", "seg", "depth", "depths", "targets", "target", "output"),
 )
 """Names of folders that hold a mask, or a map of numbers, for each of the pictures beside them."""
-ENDING = re.compile(r"(?i)[ ._-]?(mask|masks|label|labels|labelids|gt|seg|segmentation|annotation|depth|target|L)$")
+ENDING = re.compile(r"(?i)[ ._-](mask|masks|label|labels|labelids|gt|seg|segmentation|annotation|depth|target|L)$")
 """What the name of a mask has behind that of its picture."""
 PICTURE_ENDING = re.compile(r"(?i)[._-](image|img|rgb|photo|input|sat|leftImg8bit)$")
 CLASS_FILES = frozenset(("classes", "class_names", "classnames", "labels", "codes", "label_colors", "label_colours"))
@@ -98,16 +98,19 @@ def _by_folders(pictures: Sequence[File]) -> tuple[str, list[_Side], list[_Side]
     if mask is None or not any(names[word] for word in PICTURES):
         return None
 
-    def side(file: File, words: Iterable[str], ending: re.Pattern[str]) -> _Side | None:
+    def side(
+        file: File, words: Iterable[str], ending: re.Pattern[str], keys: Container[tuple[str, ...]]
+    ) -> _Side | None:
         place = next((n for n, part in enumerate(file.parts[:-1]) if part.lower() in words), None)
         if place is None:
             return None
         parts = (*file.parts[:place], *file.parts[place + 1 : -1])
-        return _Side(file, (*parts, ending.sub("", _stem(file))))
+        whole = (*parts, _stem(file))
+        return _Side(file, whole if whole in keys else (*parts, ending.sub("", _stem(file))))
 
-    images = [one for file in pictures if (one := side(file, PICTURES, PICTURE_ENDING))]
-    taken = {one.file.path for one in images}
-    masks = [one for file in pictures if file.path not in taken and (one := side(file, (mask,), ENDING))]
+    images = [one for file in pictures if (one := side(file, PICTURES, PICTURE_ENDING, ()))]
+    taken, keys = {one.file.path for one in images}, {one.key for one in images}
+    masks = [one for file in pictures if file.path not in taken and (one := side(file, (mask,), ENDING, keys))]
     return (mask, images, masks) if images and masks else None
 
 
