@@ -13,8 +13,8 @@ import pyarrow as pa
 
 from .predicting import Predictor
 from .problem import Feature, Problem
-from .problem.raters import gathered
 from .problem.pictures import matched
+from .problem.raters import gathered
 from .problem.sources import Rows, read
 from .spec import BadInput, Json, plain
 

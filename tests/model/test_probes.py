@@ -21,6 +21,7 @@ from polymath.model.probes import (
     NearestProbe,
     NgramsProbe,
     PatchesProbe,
+    PixelsProbe,
     Probe,
     TreesProbe,
     _convert,
@@ -154,7 +155,9 @@ def test_several_outputs_with_missing_targets(made_table, probe):
 
 
 @pytest.mark.parametrize(
-    "probe", [p() for p in PROBES if p not in (NearestProbe, NgramsProbe, PatchesProbe)], ids=lambda p: p.method
+    "probe",
+    [p() for p in PROBES if p not in (NearestProbe, NgramsProbe, PatchesProbe, PixelsProbe)],
+    ids=lambda p: p.method,
 )
 def test_the_same_twice(made_table, probe):
     assert probe.fit(made_table).path == probe.fit(made_table).path

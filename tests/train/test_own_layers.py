@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import typer
 
-from polymath.app import main
+from polymath.app.cli import root
 from polymath.engine import JobFailed, Processes
 from polymath.model import layers
 from polymath.model.layers import bring, parse_layer
@@ -114,7 +114,7 @@ def test_an_unknown_layer_says_what_to_do() -> None:
 
 def test_a_command_that_meets_an_unknown_layer_says_so_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     gene = {"name": "bend", "layer": {"kind": "row_bend"}, "inputs": ["in:row"]}
-    with pytest.raises(typer.Exit) as ended, main._errors(as_json=False):
+    with pytest.raises(typer.Exit) as ended, root.errors(as_json=False):
         Path.model_validate({"genes": [gene], "outputs": {"y": "bend"}})
     assert ended.value.exit_code == 2
     said = capsys.readouterr().err.strip()
@@ -126,7 +126,7 @@ def test_spaces_offer_a_brought_layer_wherever_it_keeps_the_form(bends: str, mon
     monkeypatch.setattr("polymath.search.spaces.pieces.vocabulary", layers.vocabulary)
 
     class Output:
-        name, head_width = "y", 2
+        name, head_width, type = "y", 2, "number"
 
     class Mixed:
         ports: ClassVar = {"photo": pixels(1, 12, 12), "row": vector(3), "words": tokens(9, vocabulary=20)}

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 from . import commands, main, terminal
+from .cli import root
 
 HELD_OUT = 8
 """Images that learning never sees, not even as its own test."""
@@ -43,7 +44,7 @@ def demo(budget: str = "60s") -> None:
     store, page = folder / "knowledge", Path("polymath-demo.html")
     terminal.say(f"1,797 real digit images are now in {known}. Learning them, as you would:\n")
     terminal.say(f"$ polymath learn {known} --budget {budget} --store {store}\n")
-    main.BEGIN = time.monotonic()  # the command begins here
+    root.BEGIN = time.monotonic()  # the command begins here
     main.app(["learn", str(known), "--budget", budget, "--store", str(store)], standalone_mode=False)
     terminal.say(f"\n$ polymath predict digits {unknown} --store {store}      ({HELD_OUT} images it has never seen)\n")
     began = time.monotonic()
