@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 import torch
 
+from ...problem.features.reply import Reply
 from ...problem.features.text import Text
 from ...problem.form import Tokens
 from ...problem.subwords import PADDING, UNKNOWN
 from ...spec import Json
 from ..layers._answers import Decoder
+from ..replies import answer_replies
 from .beam import Found, beam_search
 from .integers import in_integers
 from .packed import packed
@@ -40,11 +42,13 @@ def generate(
     device: str = "cpu",
     decoding: Decoding | None = None,
 ) -> list[dict[str, Json]]:
-    """What is said about every row: {value, score, and with `n_best` above 1 `alternatives`}.
+    """What is said about every row: {value, score, and with `n_best` above 1 `alternatives`}; replies: see `replies`.
 
     `score`: equation 14, near the mean logarithm of the tokens' probabilities. `how`: the output's calibration,
     which may hold settings of `Decoding`; `decoding` overrules it.
     """
+    if isinstance(feature, Reply):
+        return answer_replies(module, feature, inputs, how, device=device)
     assert isinstance(feature, Text), f"{type(feature).__name__} is not written token by token"
     settings = decoding or Decoding.model_validate(dict(how.get("decoding", {})))
     ids_NKT, scores_NK = written(module, feature, inputs, settings, device=device)
