@@ -112,8 +112,11 @@ class _Block(nn.Module):
             nn.Linear(width, hidden), in_place(layer.activation), Dropout(layer.dropout), nn.Linear(hidden, width)
         )
         self.dropout = Dropout(layer.dropout)
-        for last in (self.out, self.look_out, self.feed[3]):  # each part begins as the identity, as in `transformer`
-            nn.init.zeros_(last.weight)  # type: ignore[arg-type]
+        # Not the identity, as in `transformer`: with one table for ids and logits the first guess would be the token
+        # before, and until that is unlearned nothing teaches where to look. Glorot and Bengio 2010, equation 16.
+        for part in self.modules():
+            if isinstance(part, nn.Linear):
+                nn.init.xavier_uniform_(part.weight)
 
     def forward(self, x_BTD: Tensor, read_BSD: Tensor, seen_B11S: Tensor, turn: tuple[Tensor, Tensor]) -> Tensor:
         query, key, value = self._split(self.query_key_value(self.attention_norm(x_BTD)), 3)
