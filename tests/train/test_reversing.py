@@ -60,4 +60,4 @@ def test_a_text_is_written_backwards(family, learning_rate, steps):
     kept = fit.predict(module, source, np.arange(HELD_OUT), size=HELD_OUT, outputs={"back": target})["back"]
     symbols = (written[:HELD_OUT] != 0) & (written[:HELD_OUT] != target.end)
     # Chance is 1 in 50, for any net that looks nowhere or at other rows: the end, which lengths tell, is not counted.
-    assert kept[..., 1][symbols].mean() > 0.4
+    assert kept[..., 1][symbols].mean() > 0.6

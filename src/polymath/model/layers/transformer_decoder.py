@@ -18,8 +18,8 @@ from .transformer import turned, turns
 class TransformerDecoder(Layer):
     """(tokens that were read, ids of the answer) -> logits of every token of the answer, from those before it.
 
-    Vaswani et al. 2017 (arXiv:1706.03762) with the norm before each part, rotary positions and one table for ids and
-    logits. Its width is that of the tokens read.
+    Vaswani et al. 2017 (arXiv:1706.03762) with the norm before each part, rotary positions (also from the answer to
+    what was read) and one table for ids and logits. Its width is that of the tokens read.
     """
 
     num_inputs: ClassVar[int | None] = 2
@@ -89,7 +89,7 @@ class _TransformerDecoder(Decoder):
             keys, values = state.past[2 * i : 2 * i + 2]
             key_S, value_S = read[2 * i : 2 * i + 2]
             x_ND, keys, values = block.next_token(x_ND, keys, values, turn)
-            x_ND, looked_NS = block.look(x_ND, key_S, value_S, seen_B11S)
+            x_ND, looked_NS = block.look(x_ND, key_S, value_S, seen_B11S, turn)
             x_ND = x_ND + block.feed(block.forward_norm(x_ND))
             past += [keys, values]
         return self.table.logits(self.norm(x_ND)), looked_NS, State(state.memory, tuple(past), state.place + 1)
@@ -125,14 +125,18 @@ class _Block(nn.Module):
         x_BTD = x_BTD + self.dropout(self.out(_merged(heads)))
         (query,) = self._split(self.query(self.look_norm(x_BTD)), 1)
         key, value = self.read(read_BSD)
-        heads = attention(query, key, value, seen=seen_B11S)
+        heads = attention(turned(query, turn), key, value, seen=seen_B11S)
         x_BTD = x_BTD + self.dropout(self.look_out(_merged(heads)))
         result: Tensor = x_BTD + self.dropout(self.feed(self.forward_norm(x_BTD)))
         return result
 
     def read(self, read_BSD: Tensor) -> list[Tensor]:
-        """Keys and values [B, heads, S, D / heads] of what was read."""
-        return self._split(self.key_value(read_BSD), 2)
+        """Keys and values [B, heads, S, D / heads] of what was read, keys turned by their places as the answer's are.
+
+        Languages keep more or less one order: a Transformer that need not learn it from words alone learns faster.
+        """
+        key, value = self._split(self.key_value(read_BSD), 2)
+        return [turned(key, turns(key.shape[2], key.shape[3], like=read_BSD)), value]
 
     def next_token(
         self, x_ND: Tensor, keys: Tensor, values: Tensor, turn: tuple[Tensor, Tensor]
@@ -143,11 +147,13 @@ class _Block(nn.Module):
         heads = attention(turned(query, turn), keys, values)
         return x_ND + self.out(_merged(heads)[:, 0]), keys, values
 
-    def look(self, x_ND: Tensor, keys: Tensor, values: Tensor, seen_B11S: Tensor) -> tuple[Tensor, Tensor]:
+    def look(
+        self, x_ND: Tensor, keys: Tensor, values: Tensor, seen_B11S: Tensor, turn: tuple[Tensor, Tensor]
+    ) -> tuple[Tensor, Tensor]:
         """Attention of one more token to what was read; where it looked [N, S], the mean of all heads."""
         # The hypotheses of one example are so many queries to the same keys: nothing is copied for them.
         query_BND = self.query(self.look_norm(x_ND)).view(len(keys), -1, x_ND.shape[-1])
-        (query,) = self._split(query_BND, 1)
+        query = turned(self._split(query_BND, 1)[0], turn)
         logits = query @ keys.transpose(-1, -2) * query.shape[-1] ** -0.5
         share = logits.masked_fill(~seen_B11S, -torch.inf).softmax(-1)
         looked = self.look_out(_merged(share @ values))
