@@ -70,6 +70,8 @@ def learned(task: Task, *, store: Path) -> None:
         if summary.interval is not None:
             interval = f" (95 % interval {number(summary.interval[0])} to {number(summary.interval[1])})"
         lines.append(f"  test {summary.metric} {number(summary.test)}{interval}")
+        if summary.rows_tested is not None:
+            lines.append(f"  tested on {summary.rows_tested:,} rows: no time for all; `polymath evaluate` takes them")
         lines += whole_texts(record.problem, record.scores.get("test", {}))
     lines += [
         f"  {summary.experiments} experiments, {summary.failed} failed, {duration(summary.seconds)}; "

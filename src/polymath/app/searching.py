@@ -93,8 +93,10 @@ def _print(found: Inventions, *, store: Path) -> None:
     if not found.leaders:
         sys.stdout.write(f"{found.search}: {counted}; nothing was found yet. The same command goes on.\n")
         return
-    rows = [[one.name, number(one.score), printable(one.formula, limit=110)] for one in found.leaders[:SHOWN]]
-    terminal.table(f"{found.search}: {counted}", ["name", "score", "formula"], rows)
+    rows = [
+        [one.name, f"{one.rung}", number(one.score), printable(one.formula, limit=104)] for one in found.leaders[:SHOWN]
+    ]
+    terminal.table(f"{found.search}: {counted}", ["name", "rung", "score", "formula"], rows)
     best = found.leaders[0]
     where = "" if str(store) == "knowledge" else f" --store {store}"
     sys.stdout.write(f"{best.formula}\n\nKeep it: polymath adopt {best.name} --as my-{found.kind}{where}\n")

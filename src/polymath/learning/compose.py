@@ -51,6 +51,8 @@ DEFAULT_BUDGET = 600.0
 """Ten minutes: enough for most tables, and short enough to wait for."""
 RESERVE_SHARE, RESERVE_SECONDS = 0.02, 1.2
 """Kept back of a time budget for the last ensemble and publishing."""
+FOR_WRITING = 0.5
+"""Seconds of it in which nothing is computed any more."""
 LAST_PATHS, MACS_PER_SECOND = 3, 5e10
 """Nets in a usual ensemble, and multiply-adds per second when it is tested (two modest cores)."""
 PIXEL_PASSES = 4
@@ -263,6 +265,7 @@ def search(store: Store, rows: Rows, dataset: Dataset, call: Call) -> tuple[Task
             call.listener.say(f"One example of every class: nothing to validate with. The nearest answers, {seen}.")
             return record, study
         deadline = math.inf if call.budget is None else call.begin + call.budget
+        study.ends = None if call.budget is None else deadline - spent - FOR_WRITING
         clock = Clock(
             lanes=lanes,
             work=call.wishes.work,

@@ -23,7 +23,8 @@ from ..spec import Spec
 from ..store import Store
 from ..train.job import Job
 from ..train.recipe import GradientRecipe
-from .study import Judged, Study
+from .examined import Judged
+from .study import Study
 
 NETS, AGAIN = 2, 3
 """Of the best before: nets that are trained on, cheap heads that are fitted anew."""

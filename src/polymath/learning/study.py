@@ -16,18 +16,17 @@ from ..model.layers.scale import Scale
 from ..model.path import Gene, Path
 from ..model.replies import with_responses
 from ..model.spread import spread
-from ..predicting import HEAD, KIND, Summary, TaskRecord, forward, said, truth_of
-from ..problem import Dataset, Feature, Reply
+from ..predicting import HEAD, KIND, Summary, TaskRecord
+from ..problem import Dataset, Reply
 from ..search import Experiment
 from ..search.spaces.parents import Parent
 from ..spec import canonical, plain, sha256
 from ..store import Store
+from .examined import EVIDENCE_VALUES, Judged, examine, scores_of, shown_score
 from .parents import imported
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-    from ..model.build import PathModule
 
 PUBLISH_EVERY_SECONDS = 4.0
 """Between two publications while learning; the first one is immediate."""
@@ -37,36 +36,12 @@ CONTINUABLE = 8
 """Best experiments whose checkpoints are kept after the end, for a run with more budget."""
 JUDGED_ROWS = 20_000
 """Validation rows on which ensembles are compared at most."""
-RESAMPLES = 400
-"""Of the bootstrap behind the confidence interval of the test score."""
-EVIDENCE_VALUES = 4_000_000
-"""Raw predictions kept for the report at most (16 MB): of more rows an even sample."""
-SAID_ROWS = 1_000
-"""Test rows whose whole answers are made and scored at the end; `evaluate` takes as many as it is given."""
 PIXELS_BETTER = 1e-4
 """By which an ensemble of answers at every pixel must be better than its best part: each member costs a whole net."""
 FEW_JUDGED = 6
 """Validation rows per class below which the best experiment stands alone."""
 SMOOTH = 0.1
 """Weight of the smooth loss beside a metric that moves in steps when ensembles are compared."""
-
-
-@dataclass(frozen=True)
-class Judged:
-    """Answers for rows whose truth is known: raw predictions and targets by output, and the scores they got."""
-
-    rows: np.ndarray
-    raw: dict[str, np.ndarray]
-    targets: dict[str, np.ndarray]
-    scores: dict[str, dict[str, float]]
-
-    def evidence(self, most: int) -> dict[str, np.ndarray]:
-        """What a report draws from, of at most `most` values: row numbers, raw predictions, targets. No inputs."""
-        count = max(1, most // max(1, sum(math.prod(array.shape[1:]) for array in self.raw.values())))
-        kept = np.unique(np.linspace(0, len(self.rows) - 1, min(count, len(self.rows))).astype(np.int64))
-        tensors: dict[str, np.ndarray] = {"row": np.asarray(self.rows, dtype=np.int64)[kept]}
-        tensors |= {f"output/{name}": np.asarray(array, dtype=np.float32)[kept] for name, array in self.raw.items()}
-        return tensors | {f"target/{name}": array[kept] for name, array in self.targets.items()}
 
 
 @dataclass(frozen=True)
@@ -120,6 +95,8 @@ class Study:
         self._judged: np.ndarray | None = None
         self._published = -math.inf
         self._last: TaskRecord | None = None
+        self.ends: float | None = None
+        """`time.monotonic()` at which all must be done, the test too; None = it may take its time."""
         self._answering: tuple[Path, Path, dict[str, Any]] | None = None
 
     # Gathering ---------------------------------------------------------------------------------------------------
@@ -317,11 +294,7 @@ class Study:
         calibration: Mapping[str, Mapping[str, Any]] | None = None,
     ) -> dict[str, dict[str, float]]:
         """Scores by output; with `calibration`, those of what the user is told."""
-        told = calibration or {}
-        return {
-            f.name: f.scores(f.calibrated(raw[f.name], told.get(f.name, {})), targets[f.name])
-            for f in self.dataset.problem.outputs
-        }
+        return scores_of(self.dataset.problem, raw, targets, calibration)
 
     def _record(
         self,
@@ -334,13 +307,21 @@ class Study:
         problem, dataset = self.dataset.problem, self.dataset
         nothing: dict[str, dict[str, float]] = {feature.name: {} for feature in problem.outputs}
         scores = {"validation": nothing if validation is None else validation.scores}
-        test, interval, evidence = None, None, None
+        test, interval, evidence, tested = None, None, None, None
         if state != "learning":
             shown = validation
             if len(dataset.test):
-                shown, interval = self._test(path, calibration)
+                shown, interval = examine(
+                    path,
+                    dataset,
+                    calibration,
+                    fetch=self.scratch.get_tensors,
+                    table=self.provenance.table,
+                    ends=self.ends,
+                )
                 scores["test"] = shown.scores
                 test = self._shown(scores["test"])
+                tested = len(shown.rows) if len(shown.rows) < len(dataset.test) else None
             evidence = None if shown is None else self.store.put_tensors(shown.evidence(EVIDENCE_VALUES))
         content = {"path": path.identities(), "outputs": path.outputs, "calibration": calibration, "scores": scores}
         results = [e.results for e in self.experiments.values() if e.results]
@@ -356,6 +337,7 @@ class Study:
             failed=self.num_failed,
             rows_used=int((dataset.folds >= -1).sum()),
             rows_unused=sum(one["count"] for one in self.provenance.unused if one["what"] == "row"),
+            rows_tested=tested,
             parameters=self._parameters(path.addresses),
             parameters_new=self._parameters(path.addresses - set().union(*self.provenance.lent.values())),
             result_digest=sha256(canonical(plain(content)).encode()),
@@ -399,61 +381,7 @@ class Study:
         return self.dataset.problem.metric_of(outputs[0].name).greater_is_better if len(outputs) == 1 else True
 
     def _shown(self, scores: Mapping[str, Mapping[str, float]]) -> float:
-        value = self.dataset.problem.score(scores)
-        return value if self.greater_is_better else -value
-
-    def _test(
-        self, path: Path, calibration: Mapping[str, Mapping[str, Any]]
-    ) -> tuple[Judged, tuple[float, float] | None]:
-        """Answers and scores on the test rows, looked at once; the score's 95 % interval (bootstrap over rows)."""
-        from ..model.build import build
-
-        rows = self.dataset.test
-        module = build(path, self.dataset.problem.all_ports, fetch=self.scratch.get_tensors).eval()
-        inputs = {port: array[rows] for port, array in self.dataset.inputs.items()}
-        raw = forward(module, inputs, truth=truth_of(self.dataset, rows))
-        targets = self._targets(rows)
-        scores = self._scores(raw, targets, calibration)
-        for output, more in self._said_scores(module, calibration).items():
-            scores[output] |= more
-        judged = Judged(rows, raw, targets, scores)
-        generator = np.random.default_rng(0)
-        resamples = min(RESAMPLES, max(50, int(4e6 / max(len(rows), 1))))
-        drawn = []
-        for _ in range(resamples):
-            again = generator.integers(len(rows), size=len(rows))
-            drawn_raw, drawn_targets = ({n: a[again] for n, a in part.items()} for part in (raw, targets))
-            part = self._scores(drawn_raw, drawn_targets, calibration)
-            drawn.append(self._shown(part))
-        finite = [value for value in drawn if math.isfinite(value)]
-        if not finite:
-            return judged, None
-        low, high = np.percentile(finite, [2.5, 97.5])
-        # What whole answers scored is what is shown: the interval of what was kept of them lies around it.
-        apart = self._shown(scores) - self._shown(self._scores(raw, targets, calibration))
-        apart = apart if math.isfinite(apart) else 0.0
-        return judged, (float(low) + apart, float(high) + apart)
-
-    def _said_scores(
-        self, module: PathModule, calibration: Mapping[str, Mapping[str, Any]]
-    ) -> dict[str, dict[str, float]]:
-        """By output, scores of whole answers for test rows, where an output has such."""
-        problem, rows = self.dataset.problem, self.dataset.test
-        judging = [one for one in problem.outputs if type(one).said_scores is not Feature.said_scores]
-        whole = self.provenance.table
-        if whole is None or not judging:
-            return {}
-        rows = rows[np.unique(np.linspace(0, len(rows) - 1, min(len(rows), SAID_ROWS)).astype(np.int64))]
-        if any(one.answer.kind == "map" for one in judging):
-            from ..model.decode.tiles import answer_pixels
-
-            whole = whole.take(rows)
-            kept, told, _ = answer_pixels(module, problem, whole, calibration=calibration)
-            return {one.name: one.said_scores(told[one.name], whole[one.name].take(kept)) for one in judging}
-        inputs = {port: self.dataset.inputs[port][rows] for port in problem.ports}
-        answers = said(module, problem, inputs, calibration=calibration)
-        table = whole.select([one.name for one in judging]).take(rows)
-        return {one.name: one.said_scores(answers[one.name], table[one.name]) for one in judging}
+        return shown_score(self.dataset.problem, scores)
 
     def _parameters(self, addresses: set[str]) -> int:
         return sum(sum(t.size for t in self.scratch.get_tensors(address).values()) for address in sorted(addresses))

@@ -31,6 +31,8 @@ class Summary(Spec):
     failed: int
     rows_used: int
     rows_unused: int
+    rows_tested: int | None = None
+    """Test rows behind the test score, where there was no time for all of them."""
     parameters: int
     parameters_new: int | None = None
     """Of them those that no earlier task of the store had; the rest is shared."""
