@@ -55,6 +55,8 @@ FOR_WRITING = 0.5
 """Seconds of it in which nothing is computed any more."""
 LAST_PATHS, MACS_PER_SECOND = 3, 5e10
 """Nets in a usual ensemble, and multiply-adds per second when it is tested (two modest cores)."""
+WHOLE_SHARE, WHOLE_SECONDS = 0.05, 2.0
+"""Kept back besides where whole answers are made for the test: for the fewest rows; more get what time is left."""
 PIXEL_PASSES = 4
 """The same where every pixel is answered, in passes of others."""
 
@@ -494,6 +496,8 @@ def _reserve(budget: float | None, dataset: Dataset) -> float:
     scoring = LAST_PATHS * usual_work(dataset.problem, facts_of(dataset).rows) * len(dataset.test) / MACS_PER_SECOND
     if answers_pixels(dataset.problem):
         scoring *= PIXEL_PASSES  # at the canvas and at the size of the pictures, bound by memory
+    if any(output.generated or output.answer.kind == "map" for output in dataset.problem.outputs):
+        scoring += WHOLE_SECONDS + WHOLE_SHARE * budget
     return min(RESERVE_SECONDS + RESERVE_SHARE * budget + scoring, 0.3 * budget)
 
 

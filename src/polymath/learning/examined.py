@@ -147,6 +147,8 @@ class _Exam:
             return rows, whole
         self.whole_scores(_even(rows, 2))  # what is made when it is first needed is not the price of a row
         pilot, begin = _even(rows, PILOT_ROWS), time.monotonic()
+        if begin > ends:
+            return _even(rows, FEWEST_ROWS), _even(rows, FEWEST_ROWS)
         self.raw(pilot)
         middle = time.monotonic()
         self.whole_scores(pilot)
