@@ -13,24 +13,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ..engine import Engine, InLine, Processes
 from ..model.cells import Cell, parse_cell
 from ..model.cells.simplify import behaviour
 from ..model.cells.words import formula
 from ..model.cells.words import source as source_of
-from ..search import Clock, Experiment, Ledger, Setting, run
+from ..search import Experiment
 from ..search.cutters import Cutter, Standing
 from ..search.cutters.halving import Halving
-from ..search.generators import Experience, generators
 from ..search.spaces.cells import GRU, AdoptedCell, answering, cells
-from ..spec import BadInput, Json, canonical, loads
+from ..spec import Json, canonical, loads
 from ..store import Store
 from . import found as records
 from .corpus import MANUAL, corpus
 from .corpus import Part as PartOfText
 from .found import Invented, Inventions, Order
 from .language import Trial, attempt
-from .plan import Part, PartPlan, ranked
+from .plan import Part, PartPlan, clock_of, engine_of, ranked, searched
 
 SPACE = "recurrent cells"
 VERSION = 2
@@ -139,38 +137,18 @@ def search_cell(store: Store | None, order: Order, *, parameters: int = 40_000, 
     `parameters`: of the language models in which cells are tried. `source`: a file of text; else Python's manual.
     """
     begin = time.monotonic()
-    if order.budget_seconds is None and order.experiments is None:
-        raise BadInput("a search needs a budget", remedy="Give a time, or a number of experiments.")
-    kinds = generators()
-    if order.generator not in kinds:
-        remedy = f"One of: {', '.join(sorted(kinds))}."
-        raise BadInput("is no generator known here", value=order.generator, remedy=remedy)
+    clock = clock_of(order, begin=begin)
     read = corpus(source)
     order.watcher.say(f"learning {len(read.train):,} {read.unit}s of {read.name}, {parameters:,} parameters each")
-    clock = (
-        Clock(lanes=order.lanes, work=math.inf)
-        if order.budget_seconds is None
-        else Clock(lanes=order.lanes, deadline=begin + order.budget_seconds)
-    )
 
     def told(experiment: Experiment) -> None:
         built = experiment.sketch.built
         order.watcher.tried(experiment, formula="" if built is None else formula(built), clock=clock)
 
     plan = PartPlan(part(parameters, source), KeepingStep(Halving(eta=BEST)), most=order.experiments, told=told)
-    # With a time to keep, what still runs at the end must be ended: only a process can be.
-    alone = order.lanes == 1 and order.budget_seconds is None
-    engine: Engine = InLine(answered) if alone else Processes(answered, lanes=order.lanes, preload=["torch"])
+    engine = engine_of(order, answered)
     try:
-        experiments = run(
-            plan,
-            generator=kinds[order.generator](plan.draw, seed=order.seed, experience=Experience()),
-            engine=engine,
-            ledger=Ledger(store, order.name),
-            clock=clock,
-            setting=Setting(dataset=order.name, space=SPACE, seed=order.seed),
-            stop=lambda: order.stop() or clock.seconds_left <= 0,
-        )
+        experiments = searched(plan, order, engine=engine, clock=clock, store=store, space=SPACE)
     finally:
         engine.close()
     done = [experiment for experiment in experiments if experiment.results]

@@ -14,12 +14,11 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
 
-from ..engine import Engine, InLine, Processes
-from ..search import Clock, Experiment, Ledger, Setting, run
+from ..engine import Engine
+from ..search import Clock, Experiment
 from ..search.cutters.halving import Halving
-from ..search.generators import Experience, generators
 from ..search.spaces.update_rules import KNOWN, AdoptedRule, known, update_rule
-from ..spec import BadInput, Json, canonical, loads
+from ..spec import Json, canonical, loads
 from ..store import Store
 from ..train.update import Expression, parse
 from ..train.update.behaviour import behaviour
@@ -29,7 +28,7 @@ from ..train.update.simplify import simplify
 from . import found as records
 from .bulk import ADAMW, RATES, Curve, curve, doublings, train
 from .found import Invented, Inventions, Order
-from .plan import Part, PartPlan, ranked
+from .plan import Part, PartPlan, clock_of, engine_of, ranked, searched
 from .tasks import lengthened, search_exercises
 
 KIND = "yardstick"
@@ -123,36 +122,14 @@ def part(curves: Sequence[Curve]) -> Part:
 def search_optimizer(store: Store | None, order: Order) -> Inventions:
     """Searches for update rules; the same call after a kill goes on where it was. Raises BadInput."""
     begin = time.monotonic()
-    if order.budget_seconds is None and order.experiments is None:
-        raise BadInput("a search needs a budget", remedy="Give a time, or a number of experiments.")
-    kinds = generators()
-    if order.generator not in kinds:
-        remedy = f"One of: {', '.join(sorted(kinds))}."
-        raise BadInput("is no generator known here", value=order.generator, remedy=remedy)
-    engine: Engine = InLine(answered) if order.lanes == 1 else Processes(answered, lanes=order.lanes)
-    search = _Search(store, order)
+    clock, engine = clock_of(order, begin=begin), engine_of(order, answered)
+    search = _Search(store, order, clock)
     try:
         order.watcher.say("measuring AdamW, tuned, as the yardstick")
         search.yardsticks = yardsticks(store, engine)
-        plan = PartPlan(
-            part([one.curve for one in search.yardsticks]), Halving(eta=BEST), most=order.experiments, told=search.told
-        )
-        ledger = Ledger(store, order.name)
-        clock = (
-            Clock(lanes=order.lanes, work=math.inf)
-            if order.budget_seconds is None
-            else Clock(lanes=order.lanes, deadline=begin + order.budget_seconds)
-        )
-        search.clock = clock
-        run(
-            plan,
-            generator=kinds[order.generator](plan.draw, seed=order.seed, experience=Experience()),
-            engine=engine,
-            ledger=ledger,
-            clock=clock,
-            setting=Setting(dataset=order.name, space=SPACE, seed=order.seed),
-            stop=lambda: order.stop() or clock.seconds_left <= 0,
-        )
+        rules = part([one.curve for one in search.yardsticks])
+        plan = PartPlan(rules, Halving(eta=BEST), most=order.experiments, told=search.told)
+        searched(plan, order, engine=engine, clock=clock, store=store, space=SPACE)
     finally:
         engine.close()
         search.record()
@@ -190,18 +167,16 @@ def yardsticks(store: Store | None, engine: Engine) -> list[Yardstick]:
 class _Search:
     """What has been found so far."""
 
-    def __init__(self, store: Store | None, order: Order) -> None:
-        self._store, self._order = store, order
+    def __init__(self, store: Store | None, order: Order, clock: Clock) -> None:
+        self._store, self._order, self._clock = store, order, clock
         self._experiments: dict[int, Experiment] = {}
         self._best: tuple[int, float] = (0, -math.inf)
-        self.clock: Clock | None = None
         self.yardsticks: list[Yardstick] = []
 
     def told(self, experiment: Experiment) -> None:
         """A rung has ended."""
         self._experiments[experiment.number] = experiment
-        assert self.clock is not None
-        self._order.watcher.tried(experiment, formula=experiment.label, clock=self.clock)
+        self._order.watcher.tried(experiment, formula=experiment.label, clock=self._clock)
         place = (len(experiment.results), experiment.results[-1].score)
         if not experiment.failed and place > self._best:
             self._best = place

@@ -10,11 +10,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..search import Clock, Experiment, Result, Sketch, draw
+from ..engine import Engine, InLine, Processes
+from ..search import Clock, Experiment, Ledger, Result, Setting, Sketch, draw, run
 from ..search.choices import Answer, Space
 from ..search.cutters import Cutter, Standing
+from ..search.generators import Experience, generators
 from ..search.run import Order as Job
-from ..spec import Json, canonical, sha256
+from ..spec import BadInput, Json, canonical, sha256
+from ..store import Store
+from .found import Order
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,6 +126,39 @@ class PartPlan:
             full_work=self._ends[-1],
             running=running,
         )
+
+
+def clock_of(order: Order, *, begin: float) -> Clock:
+    """The clock of a search that began at `begin` (`time.monotonic()`). Raises BadInput for what cannot be done."""
+    if order.budget_seconds is None and order.experiments is None:
+        raise BadInput("a search needs a budget", remedy="Give a time, or a number of experiments.")
+    if order.generator not in generators():
+        remedy = f"One of: {', '.join(sorted(generators()))}."
+        raise BadInput("is no generator known here", value=order.generator, remedy=remedy)
+    if order.budget_seconds is None:
+        return Clock(lanes=order.lanes, work=math.inf)
+    return Clock(lanes=order.lanes, deadline=begin + order.budget_seconds)
+
+
+def engine_of(order: Order, work: Callable[[str], str]) -> Engine:
+    """Who measures: with a time to keep, what still runs at the end must be ended, and only a process can be."""
+    alone = order.lanes == 1 and order.budget_seconds is None
+    return InLine(work) if alone else Processes(work, lanes=order.lanes, preload=["torch"])
+
+
+def searched(
+    plan: PartPlan, order: Order, *, engine: Engine, clock: Clock, store: Store | None, space: str
+) -> list[Experiment]:
+    """Runs the one loop; what the store's ledger holds of this search is not measured again."""
+    return run(
+        plan,
+        generator=generators()[order.generator](plan.draw, seed=order.seed, experience=Experience()),
+        engine=engine,
+        ledger=Ledger(store, order.name),
+        clock=clock,
+        setting=Setting(dataset=order.name, space=space, seed=order.seed),
+        stop=lambda: order.stop() or clock.seconds_left <= 0,
+    )
 
 
 def ranked(experiments: Sequence[Experiment]) -> list[Experiment]:
