@@ -10,6 +10,7 @@ import pyarrow as pa
 import pytest
 from safetensors.numpy import save_file
 
+from polymath import Polymath
 from polymath.growing import union
 from polymath.importing import imports, take_in
 from polymath.learning.parents import imported, parents
@@ -116,3 +117,29 @@ def test_tensors_that_do_not_fit(files: tuple[Path, Path], tmp_path: Path) -> No
 def test_a_task_that_was_forgotten_meanwhile_brings_nothing(tmp_path: Path) -> None:
     with Store.open(tmp_path / "store") as store:
         assert imported(store, ("gone", "imported/net")) == ("imported/net",)
+
+
+def test_what_was_imported_can_be_forgotten(files: tuple[Path, Path], tmp_path: Path) -> None:
+    with Polymath(tmp_path / "store") as knowledge:
+        take_in(knowledge.store, "net", tensors=files[0], layers=files[1])
+        gone = knowledge.forget("imported/net")
+        assert gone.versions == 1 and gone.objects > 0
+        assert not list(imports(knowledge.store)) and not list(knowledge.store.objects.addresses())
+        with pytest.raises(BadInput, match="no such task"):
+            knowledge.forget("imported/net")
+
+
+@pytest.mark.parametrize(
+    ("kind", "body"),
+    [
+        ("imported", {"name": "net"}),
+        ("rule", {"kind": "rule", "name": "a", "formula": "g", "score": 0.0, "expression": {"update": "__import__"}}),
+        ("cell", {"kind": "cell", "name": "a", "formula": "h", "score": 0.0, "expression": {"nodes": []}}),
+    ],
+)
+def test_a_foreign_store_brings_nothing_that_its_readers_cannot_read(kind: str, body: dict, tmp_path: Path) -> None:
+    with Store.open(tmp_path / "foreign") as foreign:
+        foreign.set_head(f"{kind}/a", foreign.add_record(kind, body, id="a"))
+    with Polymath(tmp_path / "store") as knowledge:
+        found = knowledge.merge(tmp_path / "foreign")
+        assert found.left_out and not list(knowledge.store.records(kind))

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from . import store as stores
+from .importing import ABSORBED, Imported
+from .importing import HEAD as IMPORTED
+from .importing import KIND as BROUGHT
 from .predicting import HEAD, KIND, TaskRecord, load_record
 from .spec import BadInput
 from .store import Collected, Copied, Merged, Record, Store
@@ -33,9 +36,12 @@ class Gone:
 
 def forget(store: Store, name: str) -> Gone:
     """See `Polymath.forget`."""
-    load_record(store, name)  # says what there is instead
-    current = store.head(HEAD + name)
-    versions = {*store.versions(KIND, where={"name": name}), *([current] if current else ())}
+    if name.startswith((IMPORTED, ABSORBED)) and store.head(name) is not None:
+        versions = {at for at, body in store.records(BROUGHT) if Imported.model_validate(body).head == name}
+    else:
+        load_record(store, name)  # says what there is instead
+        current = store.head(HEAD + name)
+        versions = {*store.versions(KIND, where={"name": name}), *([current] if current else ())}
     freed = _without_scratch(store, name)
     done = stores.forget(store, sorted(versions), reason="forgotten")
     shared: dict[str, set[str]] = {}
@@ -108,14 +114,27 @@ def _examine(record: Record) -> Collection[str]:
         task = TaskRecord.model_validate(record.body)
         if not stores.is_plain_name(task.name) or "/" in task.name:
             raise ValueError("a name that could lead out of a folder")
-        return [str(gene["weights"]) for gene in task.path.get("genes", ()) if gene.get("weights")]
+        return _weights(task.path)
     if record.kind == "experiment":
         from .search.ledger import Entry
 
         Entry.model_validate(record.body)
+    elif record.kind == BROUGHT:
+        return _weights(Imported.model_validate(record.body).path)
+    elif record.kind in ("invented", "rule", "cell"):
+        from .inventing import Invented, python_of
+
+        python_of(Invented.model_validate(record.body))  # reads the rule or the cell; nothing of it is run
     elif record.kind == "memory":
         return [str(record.body.get("tensors"))]
     return ()
+
+
+def _weights(path: Mapping[str, Any]) -> list[str]:
+    """Addresses of the weights of a path, and of what its layers have stored."""
+    from .model.path import Path as Genes
+
+    return sorted(Genes.model_validate(path).addresses)
 
 
 def copy(store: Store, name: str, other: str | Path) -> Copied:

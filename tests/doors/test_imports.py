@@ -35,7 +35,7 @@ DOORS: dict[str, set[str]] = {
     "learning": {*WHAT_IS_LEARNED_WITH, "gating", "inventing", "predicting", "evaluating", "importing"},
     "inventing": {*WHAT_IS_LEARNED_WITH},  # update rules and cells: searched, adopted
     "experiments": {"spec", "store", "engine", "search", "train", "predicting"},  # looks into the ledger
-    "keeping": {"spec", "store", "search", "predicting"},  # forget, merge and copy of tasks
+    "keeping": {"spec", "store", "search", "predicting", "importing", "inventing", "model"},  # forget, merge, copy
     # These are what a user touches: the classes, scikit-learn's form of them, the names, the command line.
     "knowledge": {
         "spec",
