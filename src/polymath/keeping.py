@@ -114,7 +114,7 @@ def _examine(record: Record) -> Collection[str]:
         task = TaskRecord.model_validate(record.body)
         if not stores.is_plain_name(task.name) or "/" in task.name:
             raise ValueError("a name that could lead out of a folder")
-        return _weights(task.path)
+        return [*_weights(task.path), *(sorted(task.gate.addresses) if task.gate is not None else ())]
     if record.kind == "experiment":
         from .search.ledger import Entry
 
