@@ -225,6 +225,9 @@ def test_without_the_server_nothing_is_lost_and_reading_goes_on(database, tmp_pa
         assert seen(knowledge.store) == before and knowledge.store.read_only
     with Store.open(tmp_path / "k", read_only=True) as reader:
         assert seen(reader) == before
+    note.unlink()
+    with Store.open(tmp_path / "k") as store:
+        assert seen(store) == before and verify(store, level="full").exit_status == 0, "it is in the folder again"
 
 
 def test_a_session_that_the_server_ended_begins_again(database, tmp_path):
@@ -307,6 +310,28 @@ def test_a_stopped_holder_of_the_lock_is_named(database, tmp_path):
             with pytest.raises(StoreError, match=f"session {stopped.info.backend_pid}"):
                 store.add_record("task", {})
         assert store.add_record("task", {})
+
+
+def test_whoever_stops_waiting_for_the_lock_goes_on(database, tmp_path):
+    import psycopg
+
+    with Store.open(tmp_path / "k", catalogue=database) as store:
+        with psycopg.connect(database) as holder:
+            holder.execute("SELECT pg_advisory_xact_lock(%s, 0)", (0x506F6C79,))
+            interrupt = threading.Timer(0.3, os.kill, [os.getpid(), signal.SIGINT])
+            interrupt.start()
+            with pytest.raises(KeyboardInterrupt):
+                store.add_record("task", {})
+            interrupt.join()
+        assert store.add_record("task", {"goes": "on"})
+
+
+def test_a_reader_leaves_no_note(database, tmp_path):
+    filled(tmp_path / "k", catalogue=database).close()
+    (tmp_path / "k" / "store.json").unlink()
+    with Store.open(tmp_path / "k", read_only=True, catalogue=database) as reader:
+        assert len(reader.heads()) == 5
+    assert not (tmp_path / "k" / "store.json").exists()
 
 
 @pytest.mark.parametrize(

@@ -194,15 +194,12 @@ class Postgresql:
         try:
             self._asked(f"BEGIN; SELECT pg_advisory_xact_lock({LOCK}, 0)")
             connection = self._connection
-        except _psycopg().errors.LockNotAvailable:
-            self._connection.execute("ROLLBACK")
-            raise
-        try:
             yield
             connection.execute("COMMIT")
         except BaseException:
-            if not connection.closed:
-                connection.execute("ROLLBACK")
+            # Also where the wait for the lock was cut short: the server has heard BEGIN by then.
+            if self._connection is not None and not self._connection.closed:
+                self._connection.execute("ROLLBACK")
             raise
 
     def rows(self, statement: str, values: Iterable[Any] = ()) -> list[Any]:
@@ -236,26 +233,25 @@ class Postgresql:
 
     def renew(self, fill: Callable[[Database], None], *, only_if_damaged: bool = False) -> None:
         """New tables in one transaction; old ones that are not as they should be stay under another name."""
-        with GATE, self._translated():
+        with GATE, self._translated(), self._transaction():
             connection = self._session()
-            with self._transaction():
-                good = self._ours(connection)
-                if good and only_if_damaged:
-                    return
-                if connection.execute("SELECT to_regnamespace('polymath')").fetchone()[0] is not None:
-                    aside = f"polymath_quarantine_{secrets.token_hex(4)}"
-                    connection.execute(
-                        "DROP SCHEMA polymath CASCADE" if good else f"ALTER SCHEMA polymath RENAME TO {aside}"
-                    )
-                for statement in ("CREATE SCHEMA polymath", *TABLES):
-                    connection.execute(statement)
-                connection.execute("INSERT INTO store VALUES(%s, %s)", (self.store, VERSION))
-                self._checked = True
-                try:
-                    fill(self)
-                except BaseException:
-                    self._checked = False
-                    raise
+            good = self._ours(connection)
+            if good and only_if_damaged:
+                return
+            if connection.execute("SELECT to_regnamespace('polymath')").fetchone()[0] is not None:
+                aside = f"polymath_quarantine_{secrets.token_hex(4)}"
+                connection.execute(
+                    "DROP SCHEMA polymath CASCADE" if good else f"ALTER SCHEMA polymath RENAME TO {aside}"
+                )
+            for statement in ("CREATE SCHEMA polymath", *TABLES):
+                connection.execute(statement)
+            connection.execute("INSERT INTO store VALUES(%s, %s)", (self.store, VERSION))
+            self._checked = True
+            try:
+                fill(self)
+            except BaseException:
+                self._checked = False
+                raise
 
     # Who lives
 

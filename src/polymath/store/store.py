@@ -97,7 +97,7 @@ class Store:
         name = _store_of(catalogue) if catalogue is not None else None
         found = place.settle(folder, create=create and not read_only, mounts=mounts, name=name)
         here = None if read_only else _entered(folder)
-        where = _agreed(folder, catalogue)
+        where = _agreed(folder, catalogue, remember=not read_only)
         database = _database(where, folder, name=found.store, read_only=read_only)
         store = cls(
             folder, identity=found.store, database=database, read_only=read_only, scratch=scratch, places=places
@@ -276,7 +276,12 @@ class Store:
     def head(self, name: str) -> str | None:
         """The record that `name` means, or None if it means none or that one has a tombstone."""
         found = self.find(HEAD, name)
-        return None if found is None else str(self.record(found)["record"])
+        if found is None:
+            return None
+        body = self.record(found)
+        if body.get("name") != name:
+            raise Damaged(f"its row of the name {name!r} is that of another")
+        return str(body["record"])
 
     def heads(self, prefix: str = "") -> dict[str, str]:
         """Every name that begins with `prefix` -> the record it means, by name."""
@@ -411,7 +416,7 @@ def _entered(folder: Path) -> locks.Presence:
         raise from_os(error, f"Opening the store {folder}") from error
 
 
-def _agreed(folder: Path, catalogue: str | None) -> str | None:
+def _agreed(folder: Path, catalogue: str | None, *, remember: bool) -> str | None:
     """Where the catalogue is, by what the folder remembers and what the caller says. Raises BadInput if they differ."""
     noted = place.noted(folder)
     if catalogue is None or catalogue == noted:
@@ -423,7 +428,8 @@ def _agreed(folder: Path, catalogue: str | None) -> str | None:
             value=noted or "in the folder",
             remedy="Move it with `polymath rebuild --catalogue`.",
         )
-    place.note(folder, catalogue)
+    if remember:
+        place.note(folder, catalogue)
     return catalogue
 
 
