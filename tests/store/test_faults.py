@@ -452,6 +452,31 @@ def test_a_flipped_bit_in_the_catalogue_never_gives_a_wrong_record(path):
     assert noticed > 3
 
 
+def test_a_row_of_another_name_is_not_believed(path):
+    with Store.open(path) as store:
+        for name in "ab":
+            store.set_head(f"task/{name}", store.add_record("task", {"name": name}))
+        with store.catalogue.transaction():
+            for old, new in (("task/a", "gone"), ("task/b", "task/a")):
+                store.catalogue.database.change("UPDATE record SET id=? WHERE id=?", (new, old))
+        with pytest.raises(StoreError, match="polymath rebuild"):
+            store.head("task/a")
+        rebuild(store)
+        assert store.record(store.head("task/a")) == {"name": "a"}
+
+
+def test_what_is_missing_is_named_though_one_that_needs_it_is_damaged_too(path):
+    with Store.open(path) as store:
+        layer = store.put(b"layer")
+        _, bad = (store.add_record("task", {"name": name}, refs=[layer], id=f"id {name}") for name in "ab")
+        for file in (store.objects.path(layer), store.record_files.path(bad)):
+            file.unlink()
+        with store.catalogue.transaction():
+            store.catalogue.database.change("UPDATE record SET text='' WHERE address=?", (bad,))
+        (found,) = [one for one in verify(store).findings if one.address == layer]
+        assert found.needed_by == (("task", "a"), ("task", "id b"))
+
+
 # Others
 
 

@@ -16,7 +16,7 @@ from . import records
 from .errors import CorruptObject, MissingObject, StoreError
 from .objects import ADDRESS
 from .records import Record
-from .store import Store, is_text_of
+from .store import Store, believable, is_text_of
 
 SETTLING_SECONDS = 2.0  # a writer that lives gives its record a row within milliseconds of the file
 
@@ -107,7 +107,7 @@ class _Round:
 
     def note(self, fault: Fault, address: str, what: str) -> None:
         try:
-            needed_by = tuple(sorted(self._users(address))) if ADDRESS.fullmatch(address) else ()
+            needed_by = tuple(sorted(self._users(address), key=str)) if ADDRESS.fullmatch(address) else ()
         except StoreError:
             needed_by = ()
         self.findings.append(Finding(fault=fault, address=address, what=what, needed_by=needed_by))
@@ -115,7 +115,10 @@ class _Round:
     def _users(self, address: str) -> Iterator[tuple[str, str]]:
         """The records that need an object, by the names that people know them by where they have any."""
         for kind, name, record in self.store.catalogue.dependents(address):
-            yield kind, str(self.store.record(record).get("name", name))
+            try:
+                yield kind, str(self.store.record(believable(record)).get("name", name))
+            except StoreError:  # it is damaged too, and named by itself
+                yield kind, name
 
     def late(self) -> bool:
         if time.monotonic() > self.deadline:
