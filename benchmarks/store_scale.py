@@ -127,7 +127,7 @@ class Tail:
         name = self.chance.choice([one for one in sorted(self.bodies) if not one.startswith("trunk")])
         fresh = f"{name} {number:04d}"
         renamed = {ref: self._varied(ref) for ref in self.own[name]}
-        body = _replaced(self.bodies[name], {**renamed})
+        body = _replaced(self.bodies[name], renamed)
         refs = [*renamed.values(), *self.shared[name]]
         drafts = [Draft(kind="experiment", body={**one, "task": fresh}) for one in self.experiments.get(name, [])]
         if drafts:
@@ -199,7 +199,7 @@ def run(chosen: argparse.Namespace, place: Path) -> list[dict[str, Any]]:
         tail = Tail(store, seed=chosen.seed)
         real = len(tail.bodies)
         names: list[str] = []
-        (place / "row.csv").write_text("text\ngood thing number 12\n")
+        row.write_text("text\ngood thing number 12\n")
         new = next(one for one in sorted(tail.bodies) if one not in ("cells", "moods") and not one.startswith("trunk"))
         base = size(path)
         for wanted in chosen.sizes:
