@@ -1,6 +1,7 @@
 """Objects in a bucket: S3, GCS, Azure, or whatever else obstore speaks to (extra `cloud`).
 
-For the objects and records of a store whose folder keeps the catalogue and the locks: so one machine writes at a time.
+For the objects and records of a store. One machine writes at a time while its folder keeps the catalogue; with that in
+PostgreSQL several do.
 """
 
 from __future__ import annotations
