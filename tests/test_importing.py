@@ -21,6 +21,20 @@ from polymath.problem.form import pixels
 from polymath.spec import BadInput
 from polymath.store import Store
 
+BROUGHT = {
+    "name": "net",
+    "ports": {"row": {"kind": "vector", "width": 2}},
+    "path": {
+        "genes": [{"name": "unit", "layer": {"kind": "unit"}, "inputs": ["in:row"], "frozen": True}],
+        "outputs": {"features": "unit"},
+    },
+    "parameters": 0,
+    "rows": 1,
+    "classes": 1,
+    "source": "",
+    "licence": "",
+    "file_digest": "",
+}
 NAMES = pa.chunked_array([pa.array(["a", "b", "a", "b"])])
 LAYERS = {
     "ports": {"picture": {"kind": "map", "width": 3, "size": [16, 16]}},
@@ -133,6 +147,9 @@ def test_what_was_imported_can_be_forgotten(files: tuple[Path, Path], tmp_path: 
     ("kind", "body"),
     [
         ("imported", {"name": "net"}),
+        ("imported", {**BROUGHT, "path": {"genes": [], "outputs": {}}}),
+        ("imported", {**BROUGHT, "features": [{"type": "nonsense"}]}),
+        ("imported", {**BROUGHT, "features": [{"type": "text", "name": "t"}]}),
         ("rule", {"kind": "rule", "name": "a", "formula": "g", "score": 0.0, "expression": {"update": "__import__"}}),
         ("cell", {"kind": "cell", "name": "a", "formula": "h", "score": 0.0, "expression": {"nodes": []}}),
     ],
@@ -143,3 +160,11 @@ def test_a_foreign_store_brings_nothing_that_its_readers_cannot_read(kind: str, 
     with Polymath(tmp_path / "store") as knowledge:
         found = knowledge.merge(tmp_path / "foreign")
         assert found.left_out and not list(knowledge.store.records(kind))
+
+
+def test_what_another_store_imported_is_taken_in(tmp_path: Path) -> None:
+    with Store.open(tmp_path / "other") as other:
+        other.set_head("imported/net", other.add_record("imported", BROUGHT))
+    with Polymath(tmp_path / "store") as knowledge:
+        assert not knowledge.merge(tmp_path / "other").left_out
+        assert [one.head for one in imports(knowledge.store)] == ["imported/net"]

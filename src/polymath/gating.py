@@ -37,13 +37,6 @@ class Gate(Spec):
         values = told["value"] if isinstance(told["value"], list) else [told["value"]]
         return any(key(value) == self.value for value in values)
 
-    @property
-    def addresses(self) -> set[str]:
-        """Weights that the gate needs, and those of the gate's own gate."""
-        own = {str(gene["weights"]) for gene in self.record["path"]["genes"] if gene.get("weights")}
-        inner = self.record.get("gate")
-        return own | (Gate.model_validate(inner).addresses if inner else set())
-
     def __str__(self) -> str:
         sure = "" if self.least is None else f" with a probability of {self.least:g} or more"
         return f"answers only where {self.task} says {self.output} = {self.value}{sure}"

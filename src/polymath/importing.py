@@ -15,6 +15,7 @@ import numpy as np
 from pydantic import Field
 
 from .model.path import Path
+from .problem.features import parse_feature
 from .problem.form import Form
 from .spec import BadInput, Spec, loads, sha256
 from .store.tensors import decode
@@ -111,10 +112,26 @@ def publish(store: Store, one: Imported) -> Imported:
     return one
 
 
+def checked(one: Imported) -> Path:
+    """The path of what was brought, fit for those who build upon it. Raises ValueError: it may come from elsewhere."""
+    path = Path.model_validate(one.path)
+    if not _gives_vector(path, one.ports):
+        raise ValueError("an import that gives no vector")
+    if not all(parse_feature(feature).is_measured for feature in one.features):
+        raise ValueError("a feature that was not measured")
+    return path
+
+
+def _gives_vector(path: Path, ports: Mapping[str, Form]) -> bool:
+    """Whether it has one output, a vector. Raises ValueError for genes that do not fit."""
+    forms = path.forms(ports)
+    return len(path.outputs) == 1 and forms[next(iter(path.outputs.values()))].kind == "vector"
+
+
 def _described(file: File) -> Described:
     try:
         described = Described.model_validate(loads(_bytes(file).decode()))
-        forms = described.path.forms(described.ports)
+        fits = _gives_vector(described.path, described.ports)
     except ValueError as error:
         errors: list[dict[str, Any]] = getattr(error, "errors", lambda **_: [])(include_url=False)
         where = " > ".join(str(part) for part in errors[0]["loc"]) if errors else ""
@@ -122,7 +139,7 @@ def _described(file: File) -> Described:
         raise BadInput(
             f"{where}: {what}" if where else what, file=file, remedy="See docs/commands.md, polymath import."
         ) from error
-    if len(described.path.outputs) != 1 or forms[next(iter(described.path.outputs.values()))].kind != "vector":
+    if not fits:
         raise BadInput(
             "must have one output, a vector", file=file, remedy="End with a pooling, and name it under outputs."
         )

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from . import store as stores
-from .importing import ABSORBED, Imported
+from .importing import ABSORBED, Imported, checked
 from .importing import HEAD as IMPORTED
 from .importing import KIND as BROUGHT
-from .predicting import HEAD, KIND, TaskRecord, load_record
+from .predicting import HEAD, KIND, TaskRecord, load_record, needed
 from .spec import BadInput
 from .store import Collected, Copied, Merged, Record, Store
 
@@ -114,13 +114,13 @@ def _examine(record: Record) -> Collection[str]:
         task = TaskRecord.model_validate(record.body)
         if not stores.is_plain_name(task.name) or "/" in task.name:
             raise ValueError("a name that could lead out of a folder")
-        return [*_weights(task.path), *(sorted(task.gate.addresses) if task.gate is not None else ())]
+        return needed(task)
     if record.kind == "experiment":
         from .search.ledger import Entry
 
         Entry.model_validate(record.body)
     elif record.kind == BROUGHT:
-        return _weights(Imported.model_validate(record.body).path)
+        return checked(Imported.model_validate(record.body)).addresses
     elif record.kind in ("invented", "rule", "cell"):
         from .inventing import Invented, python_of
 
@@ -128,13 +128,6 @@ def _examine(record: Record) -> Collection[str]:
     elif record.kind == "memory":
         return [str(record.body.get("tensors"))]
     return ()
-
-
-def _weights(path: Mapping[str, Any]) -> list[str]:
-    """Addresses of the weights of a path, and of what its layers have stored."""
-    from .model.path import Path as Genes
-
-    return sorted(Genes.model_validate(path).addresses)
 
 
 def copy(store: Store, name: str, other: str | Path) -> Copied:

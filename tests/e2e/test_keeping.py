@@ -153,7 +153,7 @@ def test_another_task_of_the_same_name_is_not_overwritten(store, tmp_path):
         assert other.head("task/iris") == address
 
 
-@pytest.mark.parametrize("how", ["NaN", "no task", "name", "no experiment", "other weights"])
+@pytest.mark.parametrize("how", ["NaN", "no task", "name", "problem", "gate", "no experiment", "other weights"])
 def test_a_hostile_task_is_left_out(store, iris, tmp_path, how):
     before = seen("predict", "iris", iris, "--store", store)["predictions"]
     with Store.open(store, read_only=True) as opened, Store.open(tmp_path / "hostile") as hostile:
@@ -170,6 +170,10 @@ def test_a_hostile_task_is_left_out(store, iris, tmp_path, how):
             body = {"name": "evil"}
         elif how == "name":
             body["name"] = "../../evil"
+        elif how == "problem":
+            body["problem"]["inputs"] = []
+        elif how == "gate":
+            body["gate"] = {"task": "a", "output": "b", "value": "c", "record": {"path": 3}}
         elif how == "other weights":
             gene = next(gene for gene in body["path"]["genes"] if gene["weights"])
             gene["weights"] = "0" * 64

@@ -16,7 +16,7 @@ from ..model.layers.scale import Scale
 from ..model.path import Gene, Path
 from ..model.replies import with_responses
 from ..model.spread import spread
-from ..predicting import HEAD, KIND, Summary, TaskRecord
+from ..predicting import HEAD, KIND, Summary, TaskRecord, needed
 from ..problem import Dataset, Reply
 from ..search import Experiment
 from ..search.spaces.parents import Parent
@@ -392,7 +392,7 @@ class Study:
         for address in addresses:
             if not self.store.has(address):
                 self.store.put(self.scratch.get(address))
-        gated = sorted(record.gate.addresses - set(addresses)) if record.gate is not None else []
+        gated = sorted(needed(record) - set(addresses))
         refs = [*addresses, *gated, *([] if record.evidence is None else [record.evidence])]
         address = self.store.add_record(KIND, record.model_dump(mode="json"), refs=refs)
         self.store.set_head(HEAD + self.name, address)

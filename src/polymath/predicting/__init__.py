@@ -2,7 +2,7 @@
 
 from .answers import BATCH, Truth, by_row, forward, said, truth_of
 from .predictor import Predicted, Predictor, bring
-from .records import HEAD, KIND, Summary, TaskRecord, load_record, load_version, rollback, versions
+from .records import HEAD, KIND, Summary, TaskRecord, load_record, load_version, needed, rollback, versions
 
 __all__ = [
     "BATCH",
@@ -18,6 +18,7 @@ __all__ = [
     "forward",
     "load_record",
     "load_version",
+    "needed",
     "rollback",
     "said",
     "truth_of",

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field
 
 from ..gating import Gate
+from ..problem import Problem
 from ..spec import BadInput, Spec
 
 if TYPE_CHECKING:
@@ -84,6 +85,18 @@ def load_record(store: Store, name: str) -> TaskRecord:
         remedy = f"Did you mean {', '.join(near)}?" if near else f"Known tasks: {', '.join(known) or 'none yet'}."
         raise BadInput("this store holds no such task", file=store.path, value=name, remedy=remedy)
     return TaskRecord.model_validate(store.record(address))
+
+
+def needed(record: TaskRecord) -> set[str]:
+    """Addresses of all that a task and its gate compute with. Raises ValueError for what cannot be computed."""
+    from ..model.path import Path
+
+    problem, path = Problem.model_validate(record.problem), Path.model_validate(record.path)
+    if not problem.is_measured:
+        raise ValueError("a problem that was not measured")
+    path.forms(problem.all_ports)
+    gate = None if record.gate is None else TaskRecord.model_validate(record.gate.record)
+    return path.addresses | (needed(gate) if gate is not None else set())
 
 
 def versions(store: Store, name: str) -> dict[int, str]:
