@@ -6,6 +6,7 @@ import json
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 from polymath import Polymath
@@ -46,6 +47,18 @@ def test_evaluate_counts_the_rows_let_through(knowledge):
     found = store.task("gated").evaluate(frame)
     assert found["rows"] + found["rows_gated"] == 400 and found["rows_gated"] > 100
     assert found["scores"]["accuracy"] > 0.8
+
+
+def test_nothing_is_written_where_the_gate_says_no(knowledge):
+    store, frame, _ = knowledge
+    task = store.task("gated")
+    shut, opened = (
+        next(n for n, one in enumerate(task.predict(frame)) if ("gated" in one) is how) for how in (True, False)
+    )
+    table = pa.Table.from_pandas(frame)
+    assert list(task.predictor.stream(table.slice(shut))) == []
+    with pytest.raises(BadInput, match="nothing can be written"):  # it gives no text
+        list(task.predictor.stream(table.slice(opened)))
 
 
 def test_the_gate_is_kept_with_the_task(knowledge, tmp_path):

@@ -128,12 +128,18 @@ class Predictor:
             yield result
 
     def stream(self, table: pa.Table, *, decoding: Decoding | None = None) -> Iterator[str]:
-        """The text written about the first row, as far as it is written, after each token. Raises BadInput."""
+        """The text written about the first row, as far as it is written, after each token. Raises BadInput.
+
+        Nothing where the gate says no.
+        """
         from ..model.decode import stream
         from ..problem.features import Text
 
+        row = table.slice(0, 1)
+        if not len(self.opened(row)):
+            return
         feature = next((one for one in self.problem.outputs if isinstance(one, Text)), None)
-        rows, inputs, bad = self.encode(table.slice(0, 1))
+        rows, inputs, bad = self.encode(row)
         if feature is None or not len(rows):
             raise BadInput(
                 "nothing can be written about it", value=bad.get(0), remedy="Give one row to a task of texts."
