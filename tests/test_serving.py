@@ -62,6 +62,14 @@ def test_each_request_gets_the_answers_of_its_task(place: Path) -> None:
         assert store.predict_many([]) == []
 
 
+def test_tables_that_say_that_nothing_is_missing_are_answered_beside_others(place: Path) -> None:
+    schema = pa.schema([pa.field("x", pa.float64(), nullable=False)])
+    tables = [pa.table({"x": [3.0, None]}), pa.table({"x": [8.0]}, schema=schema)]
+    with Polymath(place / "store") as store:
+        found = store.predict_many([("table", table) for table in tables])
+        assert alike(found, [store.task("table").predict(table) for table in tables])
+
+
 def test_more_rows_than_one_batch(place: Path) -> None:
     asked = digits(range(10), each=60).select(["picture"])
     with Polymath(place / "store") as store:

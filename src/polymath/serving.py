@@ -109,7 +109,8 @@ class Serving:
 
         predictor = self._ready[requests[numbers[0]][0]][1]
         owners = np.repeat(numbers, [len(requests[number][1]) for number in numbers])
-        whole = pa.concat_tables([requests[number][1].select(predictor.problem.columns) for number in numbers])
+        parts = [requests[number][1].select(predictor.problem.columns) for number in numbers]
+        whole = pa.concat_tables(parts, promote_options="default")  # of tables some say that nothing is missing
         for begin in range(0, len(whole), BATCH):
             mine = owners[begin : begin + BATCH]
             rows, inputs, bad = predictor.encode(whole.slice(begin, BATCH))
@@ -174,8 +175,8 @@ class _Piece:
 def _is_one_pass(predictor: Predictor) -> bool:
     """Whether a task's answers come of one pass through its path; else it answers by itself: written texts, replies,
     maps at the size of the pictures, what another task must let through."""
-    special = any(output.generated or output.type == "reply" for output in predictor.problem.outputs)
-    return not (special or predictor.of_pixels or predictor.record.gate is not None)
+    generated = any(output.generated for output in predictor.problem.outputs)
+    return not (generated or predictor.of_pixels or predictor.record.gate is not None)
 
 
 def _encoding(problem: Problem) -> str:
