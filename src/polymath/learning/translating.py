@@ -18,6 +18,7 @@ from ..model.layers.recut import Recut
 from ..model.path import INPUT, Gene, Path
 from ..problem import Category, Problem
 from ..problem.features import Feature, Number, Text, parse_feature
+from ..problem.features.common import key
 from ..problem.problem import ROW
 from ..problem.sources import Rows
 from ..problem.subwords import FIRST, PADDING, UNKNOWN, Subwords
@@ -149,10 +150,11 @@ def _columns(mine: tuple[Feature, ...], port: str, problem: Problem, put: Put) -
         begin = -1 if other is None else starts[other.name]
         columns += [begin + number if begin >= 0 else -1 for number in range(one.form.width)]
         if isinstance(one, Category) and isinstance(other, Category):
-            codes = {value: code for code, value in enumerate(one.classes or (), 1)}
+            codes = {key(value): code for code, value in enumerate(one.classes or (), 1)}
             last = 1 + len(codes) if one.rare else 0
+            table[place, 1:] = last  # what is rare there is so here
             for code, value in enumerate(other.classes or (), 1):
-                table[place, code] = codes.get(value, last)
+                table[place, code] = codes.get(key(value), last)
         elif isinstance(one, Number) and isinstance(other, Number):
             assert one.deviation and other.deviation and one.mean is not None and other.mean is not None
             scale[place] = other.deviation / one.deviation
