@@ -204,6 +204,17 @@ def test_rows_in_the_terms_of_another_table() -> None:
     assert module(row).tolist() == [[2.0, 2.0], [0.0, 1.0], [-1.0, 0.0], [0.0, 0.0]]
 
 
+def test_classes_are_found_however_they_are_written_and_rare_ones_stay_rare() -> None:
+    mine = (Category(name="c", classes=(1, 2), rare=True),)
+    theirs = (Category(name="c", classes=("2", "3"), rare=True),)
+    problem = Problem(name="t", inputs=theirs, outputs=(Number(name="y", mean=0.0, deviation=1.0),))
+    from polymath.learning.translating import _columns
+
+    stored: list[np.ndarray] = []
+    assert _columns(mine, "row", problem, lambda weights: stored.append(weights["table"]) or "table") is not None
+    assert stored[0].tolist() == [[0, 2, 3, 3]]
+
+
 # Stopping, and what cannot be used ------------------------------------------------------------------------------------
 def test_out_of_time_it_keeps_what_it_saw(tmp_path: Path) -> None:
     with Store.open(tmp_path / "store") as store:
@@ -252,6 +263,8 @@ def test_bad_input_is_one_line(data: object, words: str, tmp_path: Path) -> None
             take(data, store, tmp_path / "cache")
         with pytest.raises(BadInput, match="column"):
             take(pa.table({"x": [1.0] * 100}), store, tmp_path / "cache", ignore=("z",))
+        with pytest.raises(BadInput, match="reply cannot be an input"):
+            take(pa.table({"x": ["yes", "no"] * 50}), store, tmp_path / "cache", types={"x": "reply"})
         assert list(imports(store)) == []
 
 

@@ -104,7 +104,7 @@ def _features(rows: Rows, wishes: Wishes) -> list[Feature]:
     """A raw feature for every column that can be read; the target, by the layout of the data, is none of them."""
     names = rows.table.column_names
     check_names(names, {"type": wishes.types, "ignore": wishes.ignore})
-    check_types(wishes.types)
+    check_types(wishes.types, inputs=True)
     found = []
     for name in names:
         if name in wishes.ignore or name == rows.target_hint:

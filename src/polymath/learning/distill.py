@@ -115,6 +115,7 @@ def _rows(record: TaskRecord, problem: Problem, data: Any | None, wishes: Wishes
         raise BadInput(
             f"holds {len(rows):,} rows, and the task was learned from {len(folds):,}", file=rows.source, remedy=remedy
         )
+    problem.check(rows.table, targets=True)
     wanted = [*problem.columns, *(output.name for output in problem.outputs)]
     return rows.table.select(wanted), np.asarray(folds)
 

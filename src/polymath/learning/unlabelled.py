@@ -107,7 +107,7 @@ def pictures(array: np.ndarray, form: Form, *, port: str, put: Put, more: More, 
         for begin in range(0, len(rows), CHUNK):
             part = np.sort(rows[begin : begin + CHUNK])
             found.append(bank(torch.from_numpy(np.asarray(array[part]))).numpy())
-            if not more() and begin + CHUNK >= FEWEST:
+            if not more():
                 break
     features = np.concatenate(found)
     return chain.end(features, directions=DIRECTIONS), len(features)

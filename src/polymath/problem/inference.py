@@ -131,8 +131,7 @@ def infer(
         elif name in ignore:
             verdicts[name] = ("ignored", None, "you said so")
         elif name in types:
-            if not vocabulary()[types[name]].can_be_input:
-                raise BadInput(f"{types[name]} cannot be an input", column=name, remedy="It can be a target.")
+            check_types({name: types[name]}, inputs=True)
             verdicts[name] = ("input", types[name], "you said so")
         else:
             verdicts[name] = as_input(rows, seen[name])
@@ -158,11 +157,13 @@ def check_names(names: Sequence[str], given: Mapping[str, Any]) -> None:
                 raise BadInput(f"{option} names a column that the data do not have", column=name, remedy=remedy)
 
 
-def check_types(types: Mapping[str, str]) -> None:
-    """Raise BadInput for a word that is no type."""
+def check_types(types: Mapping[str, str], *, inputs: bool = False) -> None:
+    """Raise BadInput for a word that is no type; with `inputs`, for one that can be a target alone."""
     for name, kind in types.items():
         if kind not in vocabulary():
             raise BadInput("no such type", column=name, value=kind, remedy=f"Types: {', '.join(sorted(vocabulary()))}.")
+        if inputs and not vocabulary()[kind].can_be_input:
+            raise BadInput(f"{kind} cannot be an input", column=name, remedy="It can be a target.")
 
 
 def pick_target(rows: Rows, seen: Mapping[str, look.Column], ignore: Sequence[str]) -> tuple[list[str], str]:
