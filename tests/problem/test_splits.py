@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from polymath.problem.features import Category, Number
+from polymath.problem.features import Category, Number, Reply, Text
 from polymath.problem.features.common import spread, take
 from polymath.problem.problem import Split
 from polymath.problem.sources import read
@@ -48,6 +48,13 @@ def test_classes_are_spread():
         of_label = folds[columns["y"] == label]
         assert abs((of_label == TEST).sum() - 0.2 * share) <= 2
         assert set(of_label) == {-1, 0, 1, 2, 3, 4}
+
+
+@pytest.mark.parametrize("output", [Text(name="said"), Reply(name="said")])
+def test_what_is_written_is_split_as_anything_is(output):
+    said = [f"answer {row % 5 if row < 30 else row}" for row in range(200)]  # few are written twice
+    folds = folds_of(table(200, said=said), outputs=(output,))
+    assert np.bincount(folds + 1).tolist() == [40, 32, 32, 32, 32, 32]
 
 
 def test_rare_classes_are_learned():

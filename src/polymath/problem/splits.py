@@ -195,10 +195,12 @@ def summary(groups: np.ndarray, keys: np.ndarray) -> tuple[np.ndarray, np.ndarra
 
 
 def strata_of(table: pa.Table, outputs: Sequence[Feature]) -> np.ndarray:
-    """Stratum of each row by its first output: the class, the first label, or the tenth of the number; -1 = missing."""
-    if not outputs:
-        return np.zeros(table.num_rows, dtype=np.int64)
-    if isinstance(outputs[0], PixelTarget):  # every picture holds most classes
+    """Stratum of each row by its first output: the class, the first label, or the tenth of the number; -1 = missing.
+
+    Texts, replies and maps of pixels are one stratum.
+    """
+    # What is written hardly occurs twice, and every picture holds most classes.
+    if not outputs or outputs[0].generated or isinstance(outputs[0], PixelTarget):
         return np.zeros(table.num_rows, dtype=np.int64)
     column = table[outputs[0].name]
     kind = column.type
