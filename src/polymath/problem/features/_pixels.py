@@ -5,6 +5,7 @@ Axes: N rows, C channels, H height, W width, P pixels kept.
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
@@ -22,6 +23,8 @@ from .common import shown
 
 KEPT = 1024
 """Pixels of a picture that judge a prediction while models are compared; the end looks at all of them."""
+GOLDEN = (5**0.5 - 1) / 2
+"""Multiples of it fill the numbers between 0 and 1 evenly."""
 MOST_LOOKED_AT = 200
 """Masks that are measured for statistics, evenly spread; all are looked at for their classes."""
 
@@ -71,27 +74,28 @@ class PixelTarget(Feature):
     def known(self, target: np.ndarray) -> np.ndarray:
         return np.asarray(self.holds(target).reshape(len(target), -1).any(axis=1)) if len(target) else np.zeros(0, bool)
 
+    @abstractmethod
     def said(self, raw_CHW: np.ndarray) -> dict[str, Json]:
         """The answer about one picture from its raw prediction, at any size."""
-        raise NotImplementedError
 
+    @abstractmethod
     def holds(self, target: np.ndarray) -> np.ndarray:
         """Which pixels hold a value that teaches and judges."""
-        raise NotImplementedError
 
     def judges(self, target: np.ndarray) -> np.ndarray:
-        """Flat places of the pixels of each row that judge it, int64 [N, P]: evenly spread among those that are known.
+        """Flat places of the pixels of each row that judge it, int64 [N, P]: evenly spread among those that are known,
+        one somewhere in each of as many equal parts: equal steps through 512 x 512 pixels would look at two columns.
 
         A row with fewer known pixels has some twice; without any they are pixels that hold no value.
         """
         flat = self.holds(target).reshape(len(target), target.shape[-2] * target.shape[-1])
         count = min(KEPT, flat.shape[1])
+        steps = np.arange(count) + (np.arange(1, count + 1) * GOLDEN) % 1.0
         places = np.zeros((len(target), count), dtype=np.int64)
         for row, held in enumerate(flat):
             there = np.flatnonzero(held)
             if len(there):
-                # Steps that share no factor with the width walk through columns and rows alike.
-                places[row] = there[((np.arange(count) + 0.5) * len(there) / count).astype(np.int64)]
+                places[row] = there[(steps * len(there) / count).astype(np.int64)]
         return places
 
     def kept(self, prediction: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
