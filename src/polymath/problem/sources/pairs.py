@@ -11,7 +11,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from ...spec import BadInput
-from .folders import SPLITS
+from .folders import SPLITS, unusable
 from .rows import Tally
 from .walk import File
 
@@ -65,17 +65,21 @@ def pairs(files: Sequence[File], *, folder: Path, tally: Tally) -> Pairs | None:
     by_key = {side.key: side for side in images}
     whole = {side.key: side.file for side in masks if side.key in by_key}
     parts = _by_class(masks, by_key) if len(whole) < ENOUGH * len(masks) else {}
-    matched: Iterable[tuple[str, ...]] = parts or whole
     if sum(map(len, parts.values())) + len(whole) < ENOUGH * len(masks):
         return None
-    keys = sorted(matched)
-    for side in images:
-        if side.key not in parts and side.key not in whole:
-            tally.row(side.file.path, None, "picture without a mask")
+    if parts:
+        whole = {}
+    keys = sorted(parts or whole)
     used = {file.path for file in whole.values()} | {file.path for one in parts.values() for _, file in one}
-    for side in masks:
-        if side.file.path not in used:
-            tally.row(side.file.path, None, "mask without a picture")
+    used |= {by_key[key].file.path for key in keys}
+    ours = {side.file.path: "mask without a picture" for side in masks}
+    for side in images:
+        known = by_key[side.key].file.path in used
+        ours[side.file.path] = "another picture of the same name" if known else "picture without a mask"
+    for file in files:
+        if file.path not in used and not _names_classes(file):
+            outside = ours.get(file.path, "lies outside the folders of pictures and masks")
+            tally.row(file.path, None, unusable(file, "image") or outside)
     paths = tuple(by_key[key].file.path for key in keys)
     columns = {"image": pa.array(paths, pa.string())}
     if parts:
@@ -86,7 +90,7 @@ def pairs(files: Sequence[File], *, folder: Path, tally: Tally) -> Pairs | None:
     split = _splits(keys)
     if split:
         columns["split"] = pa.array(split, pa.string())
-    named = tuple(file for file in files if file.path in used or file.path in set(paths))
+    named = tuple(file for file in files if file.path in used)
     classes = _classes(files, folder, tally)
     return Pairs(pa.table(columns), name, paths, named, "split" if split else None, classes)
 
@@ -165,10 +169,14 @@ def _splits(keys: Sequence[tuple[str, ...]]) -> list[str] | None:
     return None
 
 
+def _names_classes(file: File) -> bool:
+    return file.kind in ("table", "text") and _stem(file).lower() in CLASS_FILES and 0 < file.size < 1_000_000
+
+
 def _classes(files: Sequence[File], folder: Path, tally: Tally) -> tuple[tuple[int, str], ...]:
     """Mask values and names of the classes from a file that lists them, outermost first."""
     for file in sorted(files, key=lambda one: len(one.parts)):
-        if file.kind in ("table", "text") and _stem(file).lower() in CLASS_FILES and 0 < file.size < 1_000_000:
+        if _names_classes(file):
             found = class_list(Path(file.path).read_text(encoding="utf-8-sig", errors="replace"))
             if found:
                 tally.note(f"{'/'.join(file.parts)} names {len(found)} classes.")
@@ -186,15 +194,19 @@ def class_list(text: str) -> tuple[tuple[int, str], ...]:
 
     A colour has the value `COLOUR` of `features/_masks.py` plus red, green and blue. () if a line is none of these.
     """
-    lines = [line.strip() for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")]
+    lines = [line.strip() for line in text.splitlines() if line.strip(" ,;\t") and not line.lstrip().startswith("#")]
     cells = [[cell.strip().strip('"') for cell in re.split(r"[,;\t]| (?=\d)|(?<=\d) +", line)] for line in lines]
     cells = [[cell for cell in row if cell] for row in cells]
-    if cells and not any(cell.isdigit() for cell in cells[0]) and any(c.isdigit() for row in cells[1:] for c in row):
+    if (
+        cells
+        and not any(cell.isdecimal() for cell in cells[0])
+        and any(c.isdecimal() for row in cells[1:] for c in row)
+    ):
         cells = cells[1:]  # a header
     found: list[tuple[int, str]] = []
     for place, row in enumerate(cells):
-        numbers = [int(cell) for cell in row if cell.isdigit()]
-        words = [cell for cell in row if not cell.isdigit()]
+        numbers = [int(cell) for cell in row if cell.isdecimal()]
+        words = [cell for cell in row if not cell.isdecimal()]
         if len(words) > 1 or len(numbers) not in (0, 1, 3, 4):
             return ()
         name = words[0] if words else str(numbers[0])
