@@ -40,6 +40,14 @@ def test_lines_that_cannot_be_used_are_counted(tmp_path):
     assert {one.row for one in rows.unused} == {4, 5} and all(len(one.value) < 200 for one in rows.unused)
 
 
+def test_only_a_line_feed_ends_a_line_and_old_encodings_are_read(tmp_path):
+    folder = write(tmp_path / "pairs", a_en=LINES, a_de=SAID)
+    (folder / "a.de").write_bytes("\n".join(["für\ralle", *SAID[1:-1], "schön\r"]).encode("latin-1"))
+    rows = read(str(folder))
+    assert len(rows) == 60 and rows.table["de"][0].as_py() == "für\ralle" and rows.table["de"][59].as_py() == "schön"
+    assert any("a.de is not valid UTF-8" in note for note in rows.notes)
+
+
 def test_files_of_unlike_length_are_refused(tmp_path):
     with pytest.raises(BadInput, match=r"a\.de has 59, a\.en has 60"):
         read(str(write(tmp_path / "pairs", a_en=LINES, a_de=SAID[:59])))

@@ -240,13 +240,19 @@ def ragged(found: int, expected: int) -> str:
     return f"has {found} values where the header has {expected}"
 
 
-def describe(path: Path, tally: Tally) -> Delimited:
-    """Find out how `path` is written. Raises BadInput when it holds no table."""
+def encoding_of(path: Path, tally: Tally) -> str:
+    """Encoding of a text file (`streams.find_encoding`); the tally notes what is not UTF-8."""
     encoding = streams.find_encoding(path)
     if encoding == "latin-1":
         tally.note(f"{path.name} is not valid UTF-8 and was read as latin-1; save it as UTF-8 if accents look wrong.")
     elif encoding.startswith(("utf-16", "utf-32")):
         tally.note(f"{path.name} was read as {encoding.upper()}.")
+    return encoding
+
+
+def describe(path: Path, tally: Tally) -> Delimited:
+    """Find out how `path` is written. Raises BadInput when it holds no table."""
+    encoding = encoding_of(path, tally)
     codec = "utf-8" if encoding == "utf-8-damaged" else encoding
     with streams.open_text(path, codec) as stream:
         head = b""

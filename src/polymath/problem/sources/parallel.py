@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from ...spec import BadInput
+from .delimited import encoding_of
 from .folders import ORDER, looks_like_text, split_of
 from .rows import Origins, Tally
 from .walk import File
@@ -53,7 +54,7 @@ def parallel(files: Sequence[File], *, folder: Path, tally: Tally) -> Parallel |
     numbers: list[int] = []
     splits: list[str] = []
     for place, stem in enumerate(stems):
-        lines = _lines(named[stem], folder)
+        lines = _lines(named[stem], folder, tally)
         for row in range(len(lines[0])):
             texts = [side[row].strip() for side in lines]
             if reason := _unusable(texts):
@@ -74,11 +75,13 @@ def parallel(files: Sequence[File], *, folder: Path, tally: Tally) -> Parallel |
     return Parallel(table, origins, tuple(files), "split" if split else None)
 
 
-def _lines(sides: dict[str, File], folder: Path) -> list[list[str]]:
+def _lines(sides: dict[str, File], folder: Path, tally: Tally) -> list[list[str]]:
     """The lines of files that belong together, in the order of their endings. Only a line feed ends a line."""
     found = {}
     for ending in sorted(sides):
-        text = Path(sides[ending].path).read_text(encoding="utf-8-sig", errors="replace")
+        path = Path(sides[ending].path)
+        encoding = encoding_of(path, tally).removesuffix("-damaged")
+        text = path.read_bytes().decode(encoding, errors="replace").removeprefix("\ufeff")
         found[ending] = text.removesuffix("\n").split("\n") if text else []
     counts = {ending: len(lines) for ending, lines in found.items()}
     if len(set(counts.values())) > 1:
