@@ -122,6 +122,31 @@ def test_unpaired_files_and_wrong_sizes_are_counted(tmp_path):
     assert kept.unused[-1].value == "20 x 12 for 16 x 12"
 
 
+def test_every_file_that_is_not_used_is_counted(tmp_path):
+    folder_of_pairs(tmp_path)
+    picture(tmp_path / "images" / "03.jpg")
+    picture(tmp_path / "overview.png")
+    (tmp_path / "images" / "10.png").touch()
+    (tmp_path / "README.md").write_text("About streets.")
+    (tmp_path / "classes.txt").write_text("road\ncar\n")
+    assert read(tmp_path).unused_counts == {
+        "another picture of the same name": 1,
+        "lies outside the folders of pictures and masks": 1,
+        "file is empty": 1,
+        "not an image": 1,
+    }
+
+
+def test_pictures_that_cannot_be_read_are_refused(tmp_path):
+    folder_of_pairs(tmp_path)
+    for n in range(10):
+        (tmp_path / "images" / f"{n:02d}.png").write_bytes(b"no picture")
+    rows = read(tmp_path)
+    inference = infer(rows)
+    with pytest.raises(BadInput, match="no picture can be read"):
+        settled(rows, Problem(name="p", inputs=inference.inputs, outputs=inference.outputs))
+
+
 def test_no_mask_of_the_right_size_is_refused(tmp_path):
     folder_of_pairs(tmp_path)
     for n in range(10):
@@ -152,6 +177,26 @@ def test_sixteen_bits_colours_and_data_urls(tmp_path):
         assert np.array_equal(read_values(as_url(as_mask(one))), one)
     numbers = np.random.default_rng(0).normal(size=(3, 5, 6)).astype(np.float32)
     assert np.array_equal(read_numbers(as_url(as_tiff(numbers))), numbers)
+
+
+def test_black_is_a_colour_among_colours():
+    red, black = COLOUR + (200 << 16) + halves(low=0, high=0), COLOUR + np.zeros((12, 16), np.int64)
+    red[:6] = COLOUR
+    masks = column([red, black])  # read by itself, the second looks like grey values
+    found = PixelMap(name="m").measure(masks, as_output=True)
+    assert found.values == (COLOUR, COLOUR + (200 << 16)) and found.shares == (0.75, 0.25)
+    encoded = found.encode_target(masks)
+    assert not encoded.bad and not encoded.array[1].any()
+    named = PixelMap(name="m", values=found.values, names=("sky", "car")).measure(masks, as_output=True)
+    assert named.shares == found.shares
+
+
+def test_maps_of_too_many_channels_and_classes_are_refused():
+    pages = pa.chunked_array([pa.array([as_tiff(np.zeros((65, 4, 4)))], pa.binary())])
+    with pytest.raises(BadInput, match="has 65 pages; 64 are possible"):
+        PixelNumbers(name="m").measure(pages, as_output=True)
+    with pytest.raises(BadInput, match="300 classes are named, and 250 are possible"):
+        PixelMap(name="m", values=tuple(range(300))).measure(column([halves()]), as_output=True)
 
 
 def column(masks):
@@ -242,6 +287,13 @@ def test_kept_pixels_score_like_all_pixels():
     assert feature.scores(kept, target)["accuracy"] == pytest.approx(whole, abs=0.02)
 
 
+def test_the_pixels_that_judge_lie_in_all_columns_and_rows():
+    feature = PixelMap(name="m").measure(column([halves((64, 64))]), as_output=True)
+    (places,) = feature.judges(np.zeros((1, 512, 512), np.uint8))
+    assert len(np.unique(places)) == 1024 and (np.diff(places) > 0).all()
+    assert np.bincount(places % 512 // 64).min() > 100 and np.bincount(places // 512 // 64).min() > 100
+
+
 def test_canvas_of_unlike_and_of_large_pictures():
     alike, note = canvas_of(np.array([[180, 240]] * 5), count=5)
     assert tuple(alike) == (180, 240, 1.0) and note == "Pictures of 240 x 180."
@@ -276,6 +328,8 @@ def test_pictures_and_masks_lie_alike_on_the_canvas(tmp_path):
         ("sky\ncar\n", ((0, "sky"), (1, "car"))),
         ("64 0 128 car\n0 0 0 void\n", ((COLOUR + 64 * 65536 + 128, "car"), (COLOUR, "void"))),
         ("0\tsky blue\n1\tcar\n", ((0, "sky blue"), (1, "car"))),
+        ("id,name\n0,sky\n2,car\n,\n", ((0, "sky"), (2, "car"))),
+        ("sky\nm²\n", ((0, "sky"), (1, "m²"))),
         ("a,b,c\nd,e,f\n", ()),
     ],
 )

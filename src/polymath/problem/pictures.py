@@ -49,7 +49,15 @@ def settled(rows: Rows, problem: Problem) -> tuple[Problem, str]:
             remedy="Add a column that names image files, or a folder images/ beside the masks.",
         )
     known = sizes(rows, pictures[0].name)
-    canvas, note = canvas_of(known[known[:, 0] > 0], count=len(rows) * len(pictures))
+    known = known[known[:, 0] > 0]
+    if not len(known):
+        raise BadInput(
+            "no picture can be read",
+            file=rows.origin(0)[0],
+            column=pictures[0].name,
+            remedy="Give images in a known format, as PNG or JPEG.",
+        )
+    canvas, note = canvas_of(known, count=len(rows) * len(pictures))
     shape = {"height": canvas.height, "width": canvas.width, "scale": canvas.scale}
     inputs = tuple(one.replace(**shape, fit="canvas") if isinstance(one, Image) else one for one in problem.inputs)
     outputs = tuple(one.replace(**shape) if isinstance(one, PixelTarget) else one for one in problem.outputs)

@@ -24,6 +24,8 @@ COLOUR = 1 << 24
 """Values from here on are colours, `COLOUR + red * 65536 + green * 256 + blue`; below are grey values and indices."""
 LOSSY = 64
 """A JPEG mask with more values than this has been blurred by its compression."""
+MOST_CHANNELS = 64
+"""Of a map of numbers."""
 PNG, TIFF = "data:image/png;base64,", "data:image/tiff;base64,"
 
 
@@ -81,6 +83,11 @@ def read_values(item: Any, *, parts: Sequence[str] = ()) -> np.ndarray:
         return values
 
 
+def coloured(values: np.ndarray) -> np.ndarray:
+    """Grey values as the colours they are: a mask of colours that shows black and grey alone is read as grey values."""
+    return np.where((values >= 0) & (values < 256), COLOUR + values * 0x010101, values)
+
+
 def read_numbers(item: Any, *, channels: int | None = None) -> np.ndarray:
     """A map of numbers as float32 [C, H, W], NaN where it holds none. Raises NoPicture."""
     if isinstance(item, np.ndarray):
@@ -90,12 +97,16 @@ def read_numbers(item: Any, *, channels: int | None = None) -> np.ndarray:
         found = array.astype(np.float32)
     else:
         with opened(item) as picture:
+            if (pages := getattr(picture, "n_frames", 1)) > MOST_CHANNELS:
+                raise NoPicture(f"has {pages:,} pages; {MOST_CHANNELS} are possible")
             frames = [np.asarray(_upright(frame.copy()), dtype=np.float32) for frame in ImageSequence.Iterator(picture)]
         if len({frame.shape for frame in frames}) > 1:
             raise NoPicture("has pages of different sizes")
         found = np.stack(frames)
         if found.ndim == 4:
             found = np.moveaxis(found, -1, 1).reshape(-1, *found.shape[1:3])
+    if len(found) > MOST_CHANNELS:
+        raise NoPicture(f"has {len(found):,} channels; {MOST_CHANNELS} are possible, as [C, H, W]")
     if channels is not None and len(found) != channels:
         raise NoPicture(f"has {len(found)} channels where the others have {channels}")
     return np.where(np.isfinite(found), found, np.float32(np.nan))

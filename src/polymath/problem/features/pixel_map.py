@@ -17,7 +17,7 @@ from pydantic import Field
 
 from ...spec import Json
 from ..probability import log_sum_exp, softmax
-from ._masks import COLOUR, as_mask, as_url, laid, raw_masks, read_values
+from ._masks import COLOUR, as_mask, as_url, coloured, laid, raw_masks, read_values
 from ._pixels import PixelTarget, everywhere, spread_out
 from .base import BadValue, Encoded, Metric
 
@@ -79,6 +79,11 @@ class PixelMap(PixelTarget):
         if not counts:
             first = f": {bad[0].value} {bad[0].reason}" if bad else ""
             raise self.refuse(f"no mask can be read{first}")
+        if not self.values and max(counts) >= COLOUR:
+            plain, counts = counts, {}
+            for value, halves in plain.items():
+                colour = int(coloured(np.asarray(value)))
+                counts[colour] = counts.get(colour, np.zeros(2)) + halves
         settled = self._settled(counts)
         both = np.stack([counts.get(value, np.zeros(2)) for value in settled.values])  # [C, upper and lower]
         total = both.sum(0)
@@ -91,9 +96,14 @@ class PixelMap(PixelTarget):
             upright=bool(np.abs(apart).sum() / 2 > UPRIGHT),
         )
 
+    def _read(self, item: Any) -> np.ndarray:
+        """Values of a mask, int64 [h, w]: grey ones as colours, where all classes are colours. Raises NoPicture."""
+        values = read_values(item, parts=self.parts)
+        return coloured(values) if min((*self.values, *self.void), default=0) >= COLOUR else values
+
     def _halves(self, item: Any) -> dict[int, np.ndarray]:
         """Value -> pixels in the upper and in the lower half."""
-        values = read_values(item, parts=self.parts)
+        values = self._read(item)
         middle = values.shape[0] // 2
         result: dict[int, np.ndarray] = {}
         for place, part in enumerate((values[:middle], values[middle:])):
@@ -103,14 +113,16 @@ class PixelMap(PixelTarget):
 
     def _settled(self, counts: Mapping[int, np.ndarray]) -> PixelMap:
         """Classes and void values: as given, else those that there are."""
+        if len(self.values) > MOST_CLASSES:
+            raise self.refuse(f"{len(self.values):,} classes are named, and {MOST_CLASSES} are possible")
         if self.values:
             return self
         if self.parts:
             return self.replace(values=tuple(range(len(self.parts) + 1)), names=("background", *self.parts))
         there = sorted(value for value in counts if value >= 0 and value not in self.void)
         void = self.void
-        if len(there) > 2 and 255 in there and not void:
-            void, there = (255,), [value for value in there if value != 255]
+        if len(there) > 2 and 255 in there:
+            void, there = (*void, 255), [value for value in there if value != 255]
         if len(there) > MOST_CLASSES:
             raise self.refuse(
                 f"the masks hold {len(there):,} different values, and {MOST_CLASSES} classes are possible"
@@ -139,7 +151,7 @@ class PixelMap(PixelTarget):
 
     def codes(self, item: Any) -> tuple[np.ndarray, list[int]]:
         """A mask as codes uint8 [h, w] at its own size, and the values in it that are no class. Raises NoPicture."""
-        values = read_values(item, parts=self.parts)
+        values = self._read(item)
         there, place = np.unique(values, return_inverse=True)
         by_value = {value: code for code, value in enumerate(self.values)}
         table = np.array([by_value.get(int(value), VOID) for value in there], dtype=np.uint8)

@@ -15,7 +15,7 @@ import pyarrow as pa
 from pydantic import Field
 
 from ...spec import Json
-from ._masks import as_tiff, as_url, laid, read_numbers
+from ._masks import MOST_CHANNELS, as_tiff, as_url, laid, read_numbers
 from ._pixels import MOST_LOOKED_AT, PixelTarget, everywhere, spread_out, weighted
 from .base import Encoded, Metric
 from .common import spread
@@ -40,7 +40,7 @@ class PixelNumbers(PixelTarget):
     have in common forgiven (Eigen et al. 2014, arXiv:1406.2283, equation 4); for values above 0, as depths are."""
     void: float | None = None
     """Value of a pixel where nothing is known. NaN is void in any case, and 0 where logarithms are learned."""
-    channels: int | None = Field(default=None, ge=1, le=64)
+    channels: int | None = Field(default=None, ge=1, le=MOST_CHANNELS)
     mean: tuple[float, ...] = ()
     deviation: tuple[float, ...] = ()
 
