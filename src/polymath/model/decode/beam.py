@@ -47,6 +47,8 @@ class _Search:
         self.place = 0
         self.example_B = torch.arange(count, device=device)
         """Which example each active one is."""
+        self.done_B = torch.zeros(count, dtype=torch.bool, device=device)
+        """Active ones that are done: they take up nothing more, as if they had been left out at once."""
         self.scores_BK = torch.zeros(count, 1, device=device)
         self.ids_BKT = torch.full((count, 1, 1), decoder.end, device=device)
         self.mask_BS = memory.mask
@@ -87,7 +89,7 @@ class _Search:
     def _finish(self, scores_BC: Tensor, ids_BC: Tensor, row_BC: Tensor) -> None:
         """Take up the hypotheses that end here, if they are among the best `beam`."""
         beam = self.how.beam
-        ends = ids_BC[:, :beam] == self.decoder.end
+        ends = (ids_BC[:, :beam] == self.decoder.end) & ~self.done_B[:, None]
         if not bool(ends.any()):
             return
         told = self._told(scores_BC[:, :beam], row_BC[:, :beam], self.place).masked_fill(~ends, -torch.inf)
@@ -114,11 +116,12 @@ class _Search:
         found = self.found_scores[self.example_B]
         longest = ((5 + self.most) / 6) ** self.how.length
         hopeless = self.scores_BK[:, 0] / longest <= found[:, self.how.n_best - 1]
-        done_B = found.isfinite().all(1) | hopeless
-        count = int(done_B.sum())
+        self.done_B = self.done_B | found.isfinite().all(1) | hopeless
+        count = int(self.done_B.sum())
         if count and count >= SHRINK * self.active:
-            keep_B = (~done_B).nonzero()[:, 0]
-            self.example_B, self.mask_BS = self.example_B[keep_B], self.mask_BS[keep_B]
+            keep_B = (~self.done_B).nonzero()[:, 0]
+            self.example_B, self.done_B = self.example_B[keep_B], self.done_B[keep_B]
+            self.mask_BS = self.mask_BS[keep_B]
             self.scores_BK, self.ids_BKT, row_BK = self.scores_BK[keep_B], self.ids_BKT[keep_B], row_BK[keep_B]
             if self.covered_BKS is not None:
                 self.covered_BKS = self.covered_BKS[keep_B]
