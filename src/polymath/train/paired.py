@@ -31,7 +31,7 @@ class View:
     def __call__(self, x: Tensor) -> Tensor:
         """What is shown of maps [B, C, H, W] or [B, H, W]."""
         flat = x.reshape(len(x), -1, x.shape[-2] * x.shape[-1])
-        shown = flat.gather(2, self.place[:, None].expand(-1, flat.shape[1], -1))
+        shown = flat.gather(2, self.place.to(x.device)[:, None].expand(-1, flat.shape[1], -1))
         shape = (self.height, self.width)
         return shown.view(len(x), *x.shape[1:-2], *shape)
 
