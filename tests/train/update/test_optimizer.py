@@ -206,7 +206,10 @@ def test_names_of_a_store(tmp_path, parameters):
     with Store.open(tmp_path / "knowledge") as store:
         address = store.add_record("rule", {"expression": rule.model_dump(mode="json")}, id="my-rule")
         store.set_head("rule/my-rule", address)
-    assert polymath.optimizer("my-rule", parameters(), store=tmp_path / "knowledge").rule == rule
+        store.set_head("rule/lion", address)
+    for name in ("my-rule", "lion"):
+        assert polymath.optimizer(name, parameters(), store=tmp_path / "knowledge").rule == rule
+    assert polymath.optimizer("sgd", parameters(), store=tmp_path / "knowledge").rule == KNOWN["sgd"]
     with pytest.raises(BadInput, match="no update rule has this name"):
         polymath.optimizer("other", parameters(), store=tmp_path / "knowledge")
 

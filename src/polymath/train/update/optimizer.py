@@ -19,7 +19,7 @@ from ...store import Store
 from .evaluate import Operands, evaluate_scaled, run_program
 from .expression import Expression, parse
 from .flat import Bucket, Part, bucketed
-from .known import KNOWN, rule_of
+from .known import rule_of
 from .program import program_of
 from .vocabulary import DELTA
 
@@ -38,8 +38,8 @@ def optimizer(
 ) -> ExpressionOptimizer:
     """An optimizer for plain PyTorch from a rule: a name, an Expression or its JSON, or the path of a .json file.
 
-    `polymath.optimizer("lion", model.parameters(), lr=1e-4)`. Names are those of known rules and, with `store`, of the
-    rules that the store has adopted. The rest is as for `ExpressionOptimizer`. Raises BadInput.
+    `polymath.optimizer("lion", model.parameters(), lr=1e-4)`. Names are those of the rules that `store` has adopted,
+    if it is given, and of known rules. The rest is as for `ExpressionOptimizer`. Raises BadInput.
     """
     found = find_rule(rule, store=store)
     return ExpressionOptimizer(
@@ -56,7 +56,7 @@ def find_rule(rule: Expression | Json | os.PathLike[str], *, store: str | os.Pat
             raise BadInput(f"cannot be read: {error}", file=rule, remedy="Give the path of a rule's JSON.") from None
         except BadInput as error:
             raise BadInput(f"{error}", file=rule) from None
-    if isinstance(rule, str) and store is not None and rule not in KNOWN and rule[:1].isalpha():
+    if isinstance(rule, str) and store is not None and rule[:1].isalpha():
         with Store.open(Path(store), create=False, read_only=True) as opened:
             address = opened.head(f"rule/{rule}")
             if address is not None:
