@@ -6,12 +6,12 @@ Python Software Foundation licence). Benchmarks bring other texts, which no sear
 
 from __future__ import annotations
 
-import inspect
 import re
 from collections import Counter
 from dataclasses import dataclass
 from functools import cache
-from importlib import import_module
+from importlib.abc import SourceLoader
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
@@ -53,7 +53,7 @@ def corpus(source: str = MANUAL) -> Corpus:
     if source == MANUAL_WORDS:
         return words(source, *_parts(_manual()))
     if source == PROGRAMS:
-        return characters(source, *_parts("".join(map(inspect.getsource, map(import_module, MODULES)))))
+        return characters(source, *_parts("".join(map(_program, MODULES))))
     return characters(source, *_parts(_read(source)))
 
 
@@ -64,6 +64,13 @@ def _manual() -> str:
         remedy = "Give a file of text to learn from."
         raise BadInput("this Python comes without its manual's topics", remedy=remedy) from error
     return "\n".join(topics[name] for name in sorted(topics, key=lambda name: sha256(name.encode())))
+
+
+def _program(module: str) -> str:
+    """Its text, unimported: `turtle` would ask for a screen."""
+    found = find_spec(module)
+    assert found is not None and isinstance(found.loader, SourceLoader)
+    return str(found.loader.get_source(module))
 
 
 def _parts(text: str) -> tuple[str, str, str]:

@@ -146,7 +146,7 @@ class Models:
         )
 
     def learn(self, loss_S: Tensor, *, share: float) -> None:
-        """One step of Adam; `share` of the learning rate. A copy whose gradient is not finite stands still for good."""
+        """One step of Adam; `share` of the learning rate. A copy whose gradient is not finite is NaN for good."""
         tensors = list(self.weights.values())
         gradients = list(torch.autograd.grad(loss_S.sum(), tensors))
         self.done += 1

@@ -1,4 +1,4 @@
-"""The exercises: those a search sees, and those that judge what it found. They share neither data nor kind of net.
+"""The exercises: those a search sees, and those that judge what it found. They share no data.
 
 All data ship with Python or scikit-learn. Search: Python source text and the picture `china.jpg`; MLPs and a plain
 recurrent net. Judging: digits, breast cancer, diabetes, the picture `flower.jpg`, the manual's text and made-up
