@@ -46,9 +46,12 @@ class Judged:
         reached = np.array(self.curves[rule][exercise])
         if not math.isfinite(reached[-1]) or reached[-1] > target:
             return LENGTHS[-1]
-        # Where the curve begins below the target, the first length is an upper bound of the steps.
-        rising = -np.where(np.isfinite(reached), reached, 1e3) + 1e-9 * np.arange(len(reached))
-        return float(2 ** np.interp(-target, rising, np.log2(LENGTHS)))
+        place = int(np.argmax(np.isfinite(reached) & (reached <= target)))
+        if place == 0:  # an upper bound
+            return LENGTHS[0]
+        before, after = min(reached[place - 1], 1e3), reached[place]
+        shorter, longer = np.log2(LENGTHS[place - 1 : place + 1])
+        return float(2 ** (shorter + (before - target) / (before - after) * (longer - shorter)))
 
     def mean_steps(self, rule: str) -> float:
         """Geometric mean over the exercises."""
@@ -68,7 +71,7 @@ class Judged:
 
     def loss(self, rule: str, exercise: str) -> float:
         """Held-out loss at the end of one length; infinite where no learning rate trains."""
-        return math.exp(min(self.curves[rule][exercise][LENGTHS.index(1.0)], 700.0))
+        return math.exp(self.curves[rule][exercise][LENGTHS.index(1.0)])
 
 
 def answered(text: str) -> str:
