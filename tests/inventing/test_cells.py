@@ -10,9 +10,19 @@ import pytest
 import torch
 
 from polymath.explain.invention import write_invention_page
-from polymath.inventing import Order, adopt, cell_report
+from polymath.inventing import Order, Silent, adopt, cell_report, lookup
 from polymath.inventing.cell_report import ablations, boxes, motif, motifs
-from polymath.inventing.cells import KeepingStep, adopted_cells, answered, cell_as_python, part, rungs, search_cell
+from polymath.inventing.cells import (
+    KeepingStep,
+    Rung,
+    adopted_cells,
+    answered,
+    cell_as_python,
+    measured,
+    part,
+    rungs,
+    search_cell,
+)
 from polymath.inventing.corpus import MANUAL, PROGRAMS, characters, corpus, words
 from polymath.inventing.language import Models, Trial, attempt, num_parameters, width_for
 from polymath.model.build import build
@@ -23,7 +33,7 @@ from polymath.model.cells.words import formulas, source
 from polymath.model.layers.linear import Linear
 from polymath.model.path import Gene, Path
 from polymath.problem.form import tokens
-from polymath.search.choices import Recorder, at_random, draw, first, mutated
+from polymath.search.choices import Recorder, answering, at_random, draw, first, mutated
 from polymath.search.cutters import Standing
 from polymath.search.cutters.halving import Halving
 from polymath.search.spaces import cells as space
@@ -35,7 +45,7 @@ from polymath.testing import check_space
 
 # The space ---------------------------------------------------------------------------------------------------------
 def test_lstm_and_gru_are_points_of_the_space():
-    for answer, known in ((first, LSTM), (space.answering(space.GRU), GRU)):
+    for answer, known in ((first, LSTM), (answering(space.GRU), GRU)):
         sketch = draw(space.cells, answer, identify=behaviour)
         assert not sketch.error
         assert sketch.identity == behaviour(known) == behaviour(written(known))
@@ -67,13 +77,13 @@ def test_mutations_of_an_lstm_that_change_nothing_are_seen():
 
 def test_trees_of_zoph_and_le():
     wanted = {"form": "tree", "tree.base": 2, "tree.inject": 1, "tree.give": 2}
-    cell = draw(space.cells, space.answering(wanted)).built
+    cell = draw(space.cells, answering(wanted)).built
     assert formulas(cell)[-1].startswith("h_t = tanh(")
     assert len(cell.linear) == 2 and cell.memory == "c_t"
-    whole = draw(space.cells, space.answering({"form": "tree"})).built
+    whole = draw(space.cells, answering({"form": "tree"})).built
     assert len(whole.linear) == 8
     products = {f"tree{i}.combine": "multiply" for i in range(8)}
-    assert len(draw(space.cells, space.answering({"form": "tree", **products})).built.linear) == 16
+    assert len(draw(space.cells, answering({"form": "tree", **products})).built.linear) == 16
 
 
 # What cells come down to -------------------------------------------------------------------------------------------
@@ -137,7 +147,7 @@ def test_formulas():
 
 @pytest.mark.parametrize("seed", range(6))
 def test_a_cell_leaves_as_one_file_of_plain_pytorch(tmp_path, seed):
-    known = [LSTM, GRU, draw(space.cells, space.answering({"form": "tree"})).built]
+    known = [LSTM, GRU, draw(space.cells, answering({"form": "tree"})).built]
     for attempt_number in range(100 * seed, 100 * seed + 100):
         sketch = draw(space.cells, at_random(np.random.default_rng(attempt_number)))
         if not sketch.error:
@@ -178,7 +188,7 @@ def test_what_is_no_text_is_said(tmp_path):
 
 
 def test_all_models_have_as_many_parameters():
-    for cell in (*KNOWN.values(), draw(space.cells, space.answering({"form": "tree"})).built):
+    for cell in (*KNOWN.values(), draw(space.cells, answering({"form": "tree"})).built):
         width = width_for(cell, 40_000, symbols=90, embedding=48)
         total = num_parameters(cell, width, symbols=90, embedding=48)
         assert abs(total - 40_000) < 0.02 * 40_000
@@ -205,13 +215,15 @@ def test_a_pattern_is_learned_and_copies_are_those_of_single_runs():
     assert alone.bits[0, 0] == pytest.approx(together.bits[1, 1], abs=1e-3)
 
 
-def test_a_cell_that_explodes_is_a_recorded_death():
-    cell = simplified(
-        nodes(a="linear x h", b="linear x h", p="multiply a b", q="multiply p p", h_t="multiply q q"),
-        hidden="h_t",
-        memory=None,
-    )
-    found = tried(cell, rates=(30.0,), steps=40)
+EXPLODING = simplified(
+    nodes(a="linear x h", b="linear x h", p="multiply a b", q="multiply p p", h_t="multiply q q"),
+    hidden="h_t",
+    memory=None,
+)
+
+
+def test_what_a_cell_that_explodes_says_is_infinite():
+    found = tried(EXPLODING, rates=(30.0,), steps=40)
     assert not np.isfinite(found.bits).any()
     assert math.isinf(found.score)
 
@@ -266,10 +278,25 @@ def test_a_search_goes_on_after_a_kill_and_its_winner_is_an_option(tmp_path, qui
         assert space.recurrent("gru", width=8).kind == "recurrent"
 
 
-def test_a_worker_says_why_a_cell_died(quick):
+class Interrupted(Silent):
+    def tried(self, experiment, *, formula, clock):
+        if experiment.number == 4:
+            raise KeyboardInterrupt
+
+
+def test_a_search_that_is_interrupted_leaves_what_it_found(tmp_path, quick):
+    with Store.open(tmp_path / "store") as store:
+        with pytest.raises(KeyboardInterrupt):
+            search_cell(store, order(watcher=Interrupted()), parameters=4000)
+        assert lookup(store, "cell").facts["bits"] > 0
+
+
+def test_a_worker_says_how_a_cell_did_and_why_it_died(quick):
     request = {"part": LSTM.model_dump(mode="json"), "rung": 0, "parameters": 4000, "text": MANUAL}
     good = loads(answered(canonical(request)))
     assert good["ok"] and good["score"] < 0 and good["parameters"] == pytest.approx(4000, rel=0.1)
+    bad = measured(EXPLODING, Rung(TINY.replace(rates=(30.0,), steps=40), "held", 1.0))
+    assert not bad["ok"] and bad["reason"].startswith("died")
 
 
 def test_a_search_needs_a_budget_and_a_generator_that_is_there():
@@ -336,7 +363,7 @@ def test_a_report_draws_judges_and_takes_apart(tmp_path, quick, monkeypatch):
 
 
 def test_a_text_model_may_be_built_on_an_adopted_cell():
-    adopted = space.AdoptedCell(name="mine", cell=draw(space.cells, space.answering({"form": "tree"})).built)
+    adopted = space.AdoptedCell(name="mine", cell=draw(space.cells, answering({"form": "tree"})).built)
     form = tokens(12, vocabulary=20)
 
     def answer(offer):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from typer.testing import CliRunner
 
 from polymath import Polymath
 from polymath.app.main import app
+from polymath.engine import InLine
 from polymath.inventing import (
     Invented,
     Order,
@@ -24,6 +26,7 @@ from polymath.inventing import (
     searching,
 )
 from polymath.inventing.bulk import HORIZONS
+from polymath.inventing.found import entries, furthest
 from polymath.inventing.insight import ablations, recurring, written
 from polymath.inventing.judging import LENGTHS, Judged
 from polymath.search import Ledger
@@ -97,6 +100,30 @@ def test_a_search_finds_records_and_goes_on(short: None, tmp_path: Path, monkeyp
         more = optimizers.search_optimizer(store, order(experiments=18))
         assert more.experiments == 18
         assert ran
+
+
+def test_another_seed_under_the_same_name_takes_nothing_away(short: None, tmp_path: Path) -> None:
+    with Store.open(tmp_path / "store") as store:
+        earlier = optimizers.search_optimizer(store, order()).leaders
+        other = optimizers.search_optimizer(store, order(seed=1)).leaders
+        assert {one.identity for one in earlier} != {one.identity for one in other}
+        for one in (*earlier, *other):
+            assert lookup(store, one.name) == one
+        ended = [entry for entry in entries(store, "optimizer") if entry.ok]
+        assert len(furthest(ended)) == len({entry.trace.digest for entry in ended}) > len({one.number for one in ended})
+        Ledger(store, "optimizer").add(ended[0].replace(dataset="a digest", key="of a task that was learned"))
+        assert {entry.dataset for entry in entries(store, "optimizer")} == {"optimizer"}
+
+
+def test_a_search_without_time_for_its_yardstick_ends_on_time(short: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Slow(InLine):
+        def submit(self, text: str, *, timeout_seconds: float | None = None) -> Future[str]:
+            return Future()
+
+    monkeypatch.setattr(optimizers, "engine_of", lambda *_: Slow(optimizers.answered))
+    found = optimizers.search_optimizer(None, order(experiments=None, budget_seconds=0.2))
+    assert found.best is None
+    assert 0.2 <= found.seconds < 2
 
 
 def test_a_stopped_search_leaves_what_it_found(short: None, tmp_path: Path) -> None:
@@ -219,7 +246,8 @@ def test_steps_to_a_target_are_read_from_the_curves() -> None:
             "slow": {"a": (3.5, 3.0, 2.5, 2.0, 1.5), "b": (float("inf"),) * 5},
         }
     )
-    assert judged.steps("adamw", "a") == pytest.approx(1.0, abs=1e-6)
+    assert judged.steps("adamw", "a") == 1.0
+    assert judged.wins("adamw") == 0.0
     assert judged.steps("quick", "a") == pytest.approx(LENGTHS[0], abs=1e-6)
     assert judged.steps("quick", "b") == pytest.approx(LENGTHS[1], abs=1e-6)
     assert judged.steps("slow", "a") == pytest.approx(LENGTHS[3], abs=1e-6)

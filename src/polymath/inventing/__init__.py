@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import Any
 
-from ..search import Entry, Ledger
 from ..spec import BadInput
 from ..store import Store
 from .found import (
@@ -23,6 +22,7 @@ from .found import (
     Watcher,
     adopt,
     adopted,
+    entries,
     invented,
     lookup,
     record,
@@ -56,11 +56,6 @@ def reporting(kind: Kind) -> Callable[..., Sequence[Section]]:
 def python_of(found: Invented) -> str:
     """The text of one Python file that says the same and needs nothing of ours."""
     return str(_function(PYTHON[found.kind])(found))
-
-
-def entries(store: Store, search: str) -> list[Entry]:
-    """All finished rungs of a search, oldest first."""
-    return list(Ledger(store, search).entries())
 
 
 def _function(place: str) -> Any:

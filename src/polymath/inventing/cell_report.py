@@ -13,11 +13,11 @@ from ..engine import Engine, InLine, Processes
 from ..model.cells import GRU, LSTM, Cell, Node, parse_cell
 from ..model.cells.simplify import behaviour, simplified
 from ..model.cells.words import SIGNS, formula, formulas
-from ..search import Entry, Ledger
+from ..search import Entry
 from ..spec import BadInput, canonical, loads
 from ..store import Store
 from .corpus import MANUAL, MANUAL_WORDS, PROGRAMS, corpus
-from .found import Inventions, Section
+from .found import Inventions, Section, entries, furthest
 from .language import Trial, attempt
 
 JUDGES: Mapping[str, Trial] = {
@@ -65,8 +65,7 @@ def cell_report(store: Store, found: Inventions, *, lanes: int) -> list[Section]
     count = len(JUDGES) * len(contenders)
     judged = [(text, name, outcome) for (name, text, *_), outcome in zip(asked[:count], outcomes, strict=False)]
     parts = [(name, cell, outcome) for (name, _, cell, _), outcome in zip(asked[count:], outcomes[count:], strict=True)]
-    entries = list(Ledger(store, found.search).entries())
-    return [_graph(best), _beside(judged), _recurring(entries), _worth(parts)]
+    return [_graph(best), _beside(judged), _recurring(entries(store, found.search)), _worth(parts)]
 
 
 def _graph(cell: Cell) -> Section:
@@ -179,10 +178,8 @@ def motifs(cell: Cell) -> set[str]:
     return {one for one in found if "..." not in one and _is_sum(one) and one.count("(") > 0}
 
 
-def _recurring(entries: Sequence[Entry]) -> Section:
-    latest: dict[int, Entry] = {entry.number: entry for entry in entries if entry.ok}
-    ranked = sorted(latest.values(), key=lambda one: (-one.rung, -(one.score or 0.0), one.number))
-    held = [motifs(parse_cell(one.request["part"])) for one in ranked]
+def _recurring(tried: Sequence[Entry]) -> Section:
+    held = [motifs(parse_cell(one.request["part"])) for one in furthest(tried)]
     few = min(FEW_BEST, max(len(held) // 4, 1))
     best, every = Counter(m for one in held[:few] for m in one), Counter(m for one in held for m in one)
     lift = {one: (count / few) / (every[one] / len(held)) for one, count in best.items() if count >= LEAST}

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,9 +18,10 @@ from ..model.cells.simplify import behaviour
 from ..model.cells.words import formula
 from ..model.cells.words import source as source_of
 from ..search import Experiment
+from ..search.choices import answering
 from ..search.cutters import Cutter, Standing
 from ..search.cutters.halving import Halving
-from ..search.spaces.cells import GRU, AdoptedCell, answering, cells
+from ..search.spaces.cells import GRU, AdoptedCell, cells
 from ..spec import Json, canonical, loads
 from ..store import Store
 from . import found as records
@@ -28,15 +29,13 @@ from .corpus import MANUAL, corpus
 from .corpus import Part as PartOfText
 from .found import Invented, Inventions, Order
 from .language import Trial, attempt
-from .plan import Part, PartPlan, clock_of, engine_of, ranked, searched
+from .plan import Leaders, Part, PartPlan, clock_of, engine_of, searched
 
 SPACE = "recurrent cells"
 VERSION = 2
 """Of text, rungs and score together: results of other versions are not compared."""
 BEST = 4
 """One in so many goes on to the next rung."""
-LEADERS = 20
-"""Best cells that are recorded by name."""
 HUMAN = ("lstm", "gru")
 """What experiments 0 and 1 are."""
 
@@ -136,33 +135,20 @@ def search_cell(store: Store | None, order: Order, *, parameters: int = 40_000, 
 
     `parameters`: of the language models in which cells are tried. `source`: a file of text; else Python's manual.
     """
-    begin = time.monotonic()
-    clock = clock_of(order, begin=begin)
+    clock = clock_of(order, begin=time.monotonic())
     read = corpus(source)
     order.watcher.say(f"learning {len(read.train):,} {read.unit}s of {read.name}, {parameters:,} parameters each")
-
-    def told(experiment: Experiment) -> None:
-        built = experiment.sketch.built
-        order.watcher.tried(experiment, formula="" if built is None else formula(built), clock=clock)
-
-    plan = PartPlan(part(parameters, source), KeepingStep(Halving(eta=BEST)), most=order.experiments, told=told)
+    leaders = Leaders(
+        store, order, clock, kind="cell", invented=lambda experiment, others: _invented(order.name, experiment, others)
+    )
+    plan = PartPlan(part(parameters, source), KeepingStep(Halving(eta=BEST)), most=order.experiments, told=leaders.told)
     engine = engine_of(order, answered)
     try:
-        experiments = searched(plan, order, engine=engine, clock=clock, store=store, space=SPACE)
+        searched(plan, order, engine=engine, clock=clock, store=store, space=SPACE)
     finally:
         engine.close()
-    done = [experiment for experiment in experiments if experiment.results]
-    leaders = tuple(_invented(order.name, one, done) for one in ranked(done)[:LEADERS])
-    if store is not None:
-        records.record(store, leaders)
-    return Inventions(
-        kind="cell",
-        search=order.name,
-        experiments=len(done),
-        failed=sum(one.failed for one in done),
-        leaders=leaders,
-        seconds=time.monotonic() - begin,
-    )
+        leaders.record()
+    return leaders.inventions()
 
 
 def adopted_cells(store: Store) -> tuple[AdoptedCell, ...]:
@@ -176,14 +162,15 @@ def cell_as_python(found: Invented) -> str:
     return source_of(parse_cell(found.expression), found.name.replace("/", "-"))
 
 
-def _invented(search: str, experiment: Experiment, done: Sequence[Experiment]) -> Invented:
-    """An experiment as what it invented, beside LSTM and GRU at the furthest rung that all of them have seen."""
+def _invented(search: str, experiment: Experiment, others: Mapping[int, Experiment]) -> Invented:
+    """An experiment as what it invented, with the bits of LSTM and GRU on its last rung if they have seen it."""
     cell: Cell = experiment.sketch.built
     last = experiment.results[-1]
     facts = {name: float(last.outcome[name]) for name in ("learning_rate", "width", "parameters", "training_seconds")}
     facts["bits"] = -last.score
-    for name, human in zip(HUMAN, done, strict=False):
-        if human.number == HUMAN.index(name) and not human.failed and len(human.results) >= len(experiment.results):
+    for number, name in enumerate(HUMAN):
+        human = others.get(number)
+        if human is not None and not human.failed and len(human.results) >= len(experiment.results):
             facts[f"{name}_bits"] = -human.results[len(experiment.results) - 1].score
     return Invented(
         kind="cell",

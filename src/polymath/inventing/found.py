@@ -15,7 +15,7 @@ from typing import Any, Literal, Protocol
 
 from pydantic import Field
 
-from ..search import Clock, Experiment
+from ..search import Clock, Entry, Experiment, Ledger
 from ..spec import BadInput, Spec, plain
 from ..store import Draft, Store
 
@@ -125,18 +125,44 @@ class Section:
     """A graph to be drawn: name -> words, what it takes, and what it is: "port", "out" or nothing."""
 
 
-def record(store: Store, found: Sequence[Invented]) -> None:
-    """Writes leaders of a search, in one durable step; one that stands there already is written anew."""
-    store.add_records([Draft(kind=KIND, body=one.model_dump(mode="json"), id=one.name) for one in found])
+def record(store: Store, found: Sequence[Invented]) -> tuple[Invented, ...]:
+    """Writes leaders of a search, in one durable step, and gives them as they are named there.
+
+    One that stands there already is written anew. Another run of the search (another seed, other lanes) may have given
+    its number to another part: then the begin of its identity is added to the name.
+    """
+    there = {one.name: one.identity for one in invented(store)}
+    named = tuple(
+        one.replace(name=f"{one.name}-{one.identity[:8]}") if there.get(one.name, one.identity) != one.identity else one
+        for one in found
+    )
+    store.add_records([Draft(kind=KIND, body=one.model_dump(mode="json"), id=one.name) for one in named])
+    return named
 
 
 def invented(store: Store, search: str | None = None) -> list[Invented]:
     """What searches of this store found, best first; of one search, or of all."""
     found = [Invented.model_validate(body) for _, body in store.records(KIND)]
     return sorted(
-        (one for one in found if search is None or one.name.partition("/")[0] == search),
+        (one for one in found if search is None or search_of(one) == search),
         key=lambda one: (-one.rung, -one.score, one.name),
     )
+
+
+def search_of(found: Invented) -> str:
+    """Name of the search that found it."""
+    return found.name.rpartition("/")[0]
+
+
+def entries(store: Store, search: str) -> list[Entry]:
+    """All finished rungs of a search, oldest first; a task of the same name has its own data, and is left out."""
+    return [one for one in Ledger(store, search).entries() if one.dataset == search]
+
+
+def furthest(rungs: Sequence[Entry]) -> list[Entry]:
+    """The last rung that each part came through, best first. Runs of other seeds share numbers, but no traces."""
+    latest = {one.trace.digest: one for one in sorted(rungs, key=lambda one: one.rung) if one.ok}
+    return sorted(latest.values(), key=lambda one: (-one.rung, -(one.score or 0.0), one.number))
 
 
 def lookup(store: Store, name: str) -> Invented:
@@ -148,10 +174,9 @@ def lookup(store: Store, name: str) -> Invented:
         address = store.head(f"{kind}/{name}")
         if address is not None:
             return Invented.model_validate(store.record(address))
-    search = name.partition("/")[0]
-    leaders = invented(store, search)
+    leaders = invented(store)
     for one in leaders:
-        if name in (search, one.name):
+        if name in (search_of(one), one.name):
             return one
     there = ", ".join(one.name for one in leaders[:5]) or "nothing yet: polymath search optimizer --budget 20m"
     raise BadInput("is nothing that was found in this store", value=name, remedy=f"There is {there}.")

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..engine import Engine
-from ..search import Clock, Experiment
+from ..search import Experiment
 from ..search.cutters.halving import Halving
 from ..search.spaces.update_rules import KNOWN, AdoptedRule, known, update_rule
 from ..spec import Json, canonical, loads
@@ -28,7 +28,7 @@ from ..train.update.simplify import simplify
 from . import found as records
 from .bulk import ADAMW, RATES, Curve, curve, doublings, train
 from .found import Invented, Inventions, Order
-from .plan import Part, PartPlan, clock_of, engine_of, ranked, searched
+from .plan import Leaders, Part, PartPlan, clock_of, engine_of, searched
 from .tasks import lengthened, search_exercises
 
 KIND = "yardstick"
@@ -37,8 +37,6 @@ VERSION = 1
 """Of exercises, rungs and score together: results of other versions are not compared."""
 BEST = 10
 """One in so many goes on to the next rung."""
-LEADERS = 20
-"""Best rules that are recorded by name."""
 LOST = -2.0
 """An exercise with this little ends a first rung: AdamW reaches it in a quarter of the steps."""
 RATE = "learning rate over that of AdamW"
@@ -121,19 +119,22 @@ def part(curves: Sequence[Curve]) -> Part:
 
 def search_optimizer(store: Store | None, order: Order) -> Inventions:
     """Searches for update rules; the same call after a kill goes on where it was. Raises BadInput."""
-    begin = time.monotonic()
-    clock, engine = clock_of(order, begin=begin), engine_of(order, answered)
-    search = _Search(store, order, clock)
+    clock, engine = clock_of(order, begin=time.monotonic()), engine_of(order, answered)
+    usual: list[Yardstick] = []
+    leaders = Leaders(
+        store, order, clock, kind="rule", invented=lambda experiment, _: _invented(order.name, experiment, usual)
+    )
     try:
         order.watcher.say("measuring AdamW, tuned, as the yardstick")
-        search.yardsticks = yardsticks(store, engine)
-        rules = part([one.curve for one in search.yardsticks])
-        plan = PartPlan(rules, Halving(eta=BEST), most=order.experiments, told=search.told)
-        searched(plan, order, engine=engine, clock=clock, store=store, space=SPACE)
+        usual += yardsticks(store, engine, seconds=clock.seconds_left)
+        if usual:
+            rules = part([one.curve for one in usual])
+            plan = PartPlan(rules, Halving(eta=BEST), most=order.experiments, told=leaders.told)
+            searched(plan, order, engine=engine, clock=clock, store=store, space=SPACE)
     finally:
         engine.close()
-        search.record()
-    return search.inventions(time.monotonic() - begin)
+        leaders.record()
+    return leaders.inventions()
 
 
 @dataclass(frozen=True)
@@ -144,8 +145,9 @@ class Yardstick:
     learning_rate: float
 
 
-def yardsticks(store: Store | None, engine: Engine) -> list[Yardstick]:
-    """Of all exercises: those that the store has, else measured and kept there."""
+def yardsticks(store: Store | None, engine: Engine, *, seconds: float = math.inf) -> list[Yardstick]:
+    """Of all exercises: those that the store has, else measured and kept there. None at all if time runs out."""
+    deadline = time.monotonic() + seconds
     stored = {} if store is None else {body["exercise"]: body for _, body in store.records(KIND)}
     found: dict[int, dict[str, Any]] = {}
     waiting: dict[int, Future[str]] = {}
@@ -157,68 +159,33 @@ def yardsticks(store: Store | None, engine: Engine) -> list[Yardstick]:
         else:
             waiting[number] = engine.submit(canonical({"yardstick": number}))
     for number, future in waiting.items():
-        found[number] = {**loads(future.result()), "exercise": exercises[number].name, "version": VERSION}
+        try:
+            told = future.result(None if math.isinf(deadline) else max(deadline - time.monotonic(), 0.0))
+        except TimeoutError:
+            return []
+        found[number] = {**loads(told), "exercise": exercises[number].name, "version": VERSION}
         if store is not None:
             store.add_record(KIND, found[number], id=exercises[number].name)
     ordered = [found[number] for number in range(len(exercises))]
     return [Yardstick(tuple(body["curve"]), body["learning_rate"]) for body in ordered]
 
 
-class _Search:
-    """What has been found so far."""
-
-    def __init__(self, store: Store | None, order: Order, clock: Clock) -> None:
-        self._store, self._order, self._clock = store, order, clock
-        self._experiments: dict[int, Experiment] = {}
-        self._best: tuple[int, float] = (0, -math.inf)
-        self.yardsticks: list[Yardstick] = []
-
-    def told(self, experiment: Experiment) -> None:
-        """A rung has ended."""
-        self._experiments[experiment.number] = experiment
-        self._order.watcher.tried(experiment, formula=experiment.label, clock=self._clock)
-        place = (len(experiment.results), experiment.results[-1].score)
-        if not experiment.failed and place > self._best:
-            self._best = place
-            self.record(only=experiment)
-
-    def record(self, *, only: Experiment | None = None) -> None:
-        """Leaves the leaders in the store, by name."""
-        if self._store is None:
-            return
-        leaders = [self._invented(only)] if only is not None else self._leaders()
-        records.record(self._store, leaders)
-
-    def _leaders(self) -> list[Invented]:
-        return [self._invented(one) for one in ranked(list(self._experiments.values()))[:LEADERS]]
-
-    def inventions(self, seconds: float) -> Inventions:
-        experiments = list(self._experiments.values())
-        return Inventions(
-            kind="rule",
-            search=self._order.name,
-            experiments=len(experiments),
-            failed=sum(one.failed for one in experiments),
-            leaders=tuple(self._leaders()),
-            seconds=seconds,
-        )
-
-    def _invented(self, experiment: Experiment) -> Invented:
-        rule: Expression = experiment.sketch.built
-        result = experiment.results[-1]
-        usual = {one.name: yard.learning_rate for one, yard in zip(search_exercises(), self.yardsticks, strict=True)}
-        facts = {f"doublings on {name}": float(one["doublings"]) for name, one in result.outcome["exercises"].items()}
-        logs = [math.log(one["learning_rate"] / usual[name]) for name, one in result.outcome["exercises"].items()]
-        return Invented(
-            kind="rule",
-            name=f"{self._order.name}/{experiment.number}",
-            formula=said(rule),
-            score=result.score,
-            rung=len(experiment.results),
-            expression=simplify(rule).model_dump(mode="json"),
-            identity=experiment.sketch.identity,
-            facts=facts | {RATE: math.exp(sum(logs) / len(logs))},
-        )
+def _invented(search: str, experiment: Experiment, yards: Sequence[Yardstick]) -> Invented:
+    rule: Expression = experiment.sketch.built
+    result = experiment.results[-1]
+    usual = {one.name: yard.learning_rate for one, yard in zip(search_exercises(), yards, strict=True)}
+    facts = {f"doublings on {name}": float(one["doublings"]) for name, one in result.outcome["exercises"].items()}
+    logs = [math.log(one["learning_rate"] / usual[name]) for name, one in result.outcome["exercises"].items()]
+    return Invented(
+        kind="rule",
+        name=f"{search}/{experiment.number}",
+        formula=said(rule),
+        score=result.score,
+        rung=len(experiment.results),
+        expression=simplify(rule).model_dump(mode="json"),
+        identity=experiment.sketch.identity,
+        facts=facts | {RATE: math.exp(sum(logs) / len(logs))},
+    )
 
 
 def adopted_rules(store: Store) -> tuple[AdoptedRule, ...]:

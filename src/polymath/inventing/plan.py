@@ -6,6 +6,7 @@ The same for rules and cells: `Part` says what differs.
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,7 +19,10 @@ from ..search.generators import Experience, generators
 from ..search.run import Order as Job
 from ..spec import BadInput, Json, canonical, sha256
 from ..store import Store
-from .found import Order
+from .found import Invented, Inventions, Kind, Order, record
+
+LEADERS = 20
+"""Best parts that are recorded by name."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,8 +109,7 @@ class PartPlan:
         return Result(ok, score, float(outcome.get("work", 0.0)), float(outcome["seconds"]), outcome)
 
     def share(self, experiment: Experiment, result: Result) -> float:
-        rung = min(sum(1 for one in experiment.results), len(self._ends) - 1)
-        return self._ends[rung] / self._ends[-1]
+        return self._ends[min(len(experiment.results), len(self._ends) - 1)] / self._ends[-1]
 
     def finished(self, experiment: Experiment) -> None:
         self._rungs += 1
@@ -165,3 +168,51 @@ def ranked(experiments: Sequence[Experiment]) -> list[Experiment]:
     """Those that gave a score: who came furthest first, then by the score there."""
     alive = [one for one in experiments if one.results and not one.failed]
     return sorted(alive, key=lambda one: (-len(one.results), -one.results[-1].score, one.number))
+
+
+class Leaders:
+    """What a search has found so far. What leads is in the store from that moment, whatever ends the search."""
+
+    def __init__(
+        self,
+        store: Store | None,
+        order: Order,
+        clock: Clock,
+        *,
+        kind: Kind,
+        invented: Callable[[Experiment, Mapping[int, Experiment]], Invented],
+    ) -> None:
+        """`invented`: an experiment as what it invented, given all others by number."""
+        self._store, self._order, self._clock, self._kind, self._invented = store, order, clock, kind, invented
+        self._begin = time.monotonic()
+        self._experiments: dict[int, Experiment] = {}
+        self._best: tuple[int, float] = (0, -math.inf)
+        self._leaders: tuple[Invented, ...] = ()
+
+    def told(self, experiment: Experiment) -> None:
+        """A rung has ended."""
+        self._experiments[experiment.number] = experiment
+        self._order.watcher.tried(experiment, formula=experiment.label, clock=self._clock)
+        place = (len(experiment.results), experiment.results[-1].score)
+        if not experiment.failed and place > self._best:
+            self._best = place
+            self._recorded([experiment])
+
+    def record(self) -> None:
+        """Leaves the leaders in the store, by name."""
+        self._leaders = self._recorded(ranked(list(self._experiments.values()))[:LEADERS])
+
+    def _recorded(self, experiments: Sequence[Experiment]) -> tuple[Invented, ...]:
+        found = tuple(self._invented(one, self._experiments) for one in experiments)
+        return found if self._store is None else record(self._store, found)
+
+    def inventions(self) -> Inventions:
+        """All of it, with the leaders as they were recorded last."""
+        return Inventions(
+            kind=self._kind,
+            search=self._order.name,
+            experiments=len(self._experiments),
+            failed=sum(one.failed for one in self._experiments.values()),
+            leaders=self._leaders,
+            seconds=time.monotonic() - self._begin,
+        )

@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 
 from ..engine import Engine, InLine, Processes
 from ..engine.interface import Function
-from ..search import Entry, Ledger
+from ..search import Entry
 from ..spec import canonical, loads
 from ..store import Store
 from ..train.update import KNOWN, Expression, parse
 from . import judging, optimizers
-from .found import Inventions, Section
+from .found import Inventions, Section, entries, furthest
 from .insight import ablations, recurring
 from .judging import BASELINE, Judged
 
@@ -41,7 +41,7 @@ def rule_report(store: Store, found: Inventions, *, lanes: int, length: float = 
         parts = _ablation(store, best, workers)
     finally:
         workers.close()
-    return [_against(judged), _by_exercise(judged), _recurring(list(Ledger(store, found.search).entries())), parts]
+    return [_against(judged), _by_exercise(judged), _recurring(entries(store, found.search)), parts]
 
 
 def _engine(function: Function, lanes: int) -> Engine:
@@ -76,12 +76,7 @@ def _by_exercise(judged: Judged) -> Section:
 
 
 def _recurring(tried: Sequence[Entry]) -> Section:
-    latest: dict[int, Entry] = {}
-    for entry in tried:
-        if entry.ok:
-            latest[entry.number] = entry
-    ranked = sorted(latest.values(), key=lambda one: (-one.rung, -(one.score or 0.0), one.number))
-    rules = [parse(one.request["part"]) for one in ranked]
+    rules = [parse(one.request["part"]) for one in furthest(tried)]
     rows = [
         [optimizers.said(Expression(update=one.part)), f"{one.best}", f"{one.every}", f"{one.lift:.1f}"]
         for one in recurring(rules)[:MOST_RECURRING]

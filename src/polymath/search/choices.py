@@ -306,6 +306,15 @@ def first(offer: Offer) -> float:
     return offer.clip(middle)
 
 
+def answering(wanted: Mapping[str, Any]) -> Answer:
+    """Answers by the option that is wanted under a name; all else is answered by `first`."""
+
+    def answer(offer: Offer) -> float:
+        return float(offer.values.index(wanted[offer.name])) if offer.name in wanted else first(offer)
+
+    return answer
+
+
 def as_traced(trace: Trace, *, otherwise: Answer = first, changed: Mapping[str, float] | None = None) -> Answer:
     """Answers as `trace` did, but for the names in `changed`; `otherwise` answers names that are new."""
     answers = {**trace.answers, **(changed or {})}

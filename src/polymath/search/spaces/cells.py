@@ -18,7 +18,7 @@ from ...model.layers import Layer
 from ...model.layers.cell import CellLayer
 from ...model.layers.recurrent import Recurrent
 from ...spec import BadInput, Spec
-from ..choices import Answer, Choose, Offer, first
+from ..choices import Choose
 
 ACTIVATIONS: tuple[Operation, ...] = ("identity", "tanh", "sigmoid", "relu")
 COMBINES: tuple[Operation, ...] = ("multiply", "add", "subtract")
@@ -150,14 +150,3 @@ def _from(default: Any, options: Any) -> list[Any]:
     """The options, the default first."""
     rest = [option for option in options if option != default]
     return [default, *rest] if len(rest) < len(options) else rest
-
-
-def answering(wanted: Mapping[str, Any]) -> Answer:
-    """Answers by option, and with the first option where nothing is wanted."""
-
-    def answer(offer: Offer) -> float:
-        if offer.name in wanted:
-            return float(offer.values.index(wanted[offer.name]))
-        return first(offer)
-
-    return answer

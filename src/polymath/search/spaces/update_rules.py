@@ -13,7 +13,7 @@ from typing import Any
 from ...spec import Spec
 from ...train.recipe import GradientRecipe
 from ...train.update import Expression
-from ..choices import Answer, Choose, Offer, first
+from ..choices import Answer, Choose, answering
 from .pieces import around
 
 MOST_BLOCKS = 5
@@ -114,12 +114,7 @@ KNOWN: Mapping[str, Mapping[str, Any]] = {
 
 def known(name: str) -> Answer:
     """Answers the choices so that a known rule is built."""
-    values = KNOWN[name]
-
-    def answer(offer: Offer) -> float:
-        return float(offer.values.index(values[offer.name])) if offer.name in values else first(offer)
-
-    return answer
+    return answering(KNOWN[name])
 
 
 # Adopted rules in the recipes of other spaces ---------------------------------------------------------------------
