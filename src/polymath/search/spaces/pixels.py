@@ -51,11 +51,10 @@ def pixel_space(
     problem: Problem,
     *,
     rows: int,
-    mirrored: bool = False,
     layers: Sequence[str] = (),
     parents: tuple[Parent, ...] = (),
 ) -> tuple[Path, GradientRecipe]:
-    """A path from the pictures to the answers at their pixels, and how it is trained; called like `problem_space`."""
+    """A path from the pictures to the answers at their pixels, and how it is trained; called as `rows.SPECIAL` says."""
     ports = {port: form for port, form in sorted(problem.ports.items()) if form.kind == "map"}
     if not ports:
         raise BadInput("no input is a picture", column=problem.outputs[0].name, remedy="Add a column of image files.")

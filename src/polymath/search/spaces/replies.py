@@ -38,13 +38,12 @@ def space(
     problem: Problem,
     *,
     rows: int,
-    mirrored: bool = False,
     layers: Sequence[str] = (),
     parents: tuple[Parent, ...] = (),
 ) -> tuple[Path, GradientRecipe]:
     """A path that brings messages and replies together, and how it is trained on this many rows.
 
-    Its arguments are those of `rows.problem_space`. Towers begin with nothing stored: `parents` are not used.
+    Called as `rows.SPECIAL` says. Towers begin with nothing stored: `parents` are not used.
     """
     output = problem.outputs[0]
     if len(problem.outputs) > 1 or not isinstance(output, Reply):

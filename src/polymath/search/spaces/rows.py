@@ -25,7 +25,8 @@ SPECIAL: dict[str, Callable[..., tuple[Path, GradientRecipe]]] = {
     "reply": replies.space,
     "text": sentences.space,
 }
-"""Type of an output -> the space of problems that have it, called like `problem_space`: one line each."""
+"""Type of an output -> the space of problems that have it: `(choose, problem, *, rows, layers, parents)`, as those of
+`problem_space`. One line each."""
 MOST = {"map": 8.0, "tokens": 8.0, "vector": 32.0}
 """Multiply-adds of a design, over those of the default; rows alone are cheap and may have more."""
 
@@ -48,7 +49,7 @@ def problem_space(
     """
     special = next((SPECIAL[output.type] for output in problem.outputs if output.type in SPECIAL), None)
     if special is not None:
-        return special(choose, problem, rows=rows, mirrored=mirrored, layers=layers, parents=parents)
+        return special(choose, problem, rows=rows, layers=layers, parents=parents)
     parent = choose_parent(choose, "start from", parents) if parents else None
     ports = tuple(sorted(problem.ports.items()))
     outputs = tuple((output.name, output.head_width) for output in problem.outputs)

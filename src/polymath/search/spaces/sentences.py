@@ -42,13 +42,12 @@ def space(
     problem: Problem,
     *,
     rows: int,
-    mirrored: bool = False,
     layers: Sequence[str] = (),
     parents: tuple[Parent, ...] = (),
 ) -> tuple[Path, GradientRecipe]:
     """A path that reads every port and writes every text, and how it is trained on this many rows.
 
-    Its arguments are those of `rows.problem_space`. What a stored path makes of the input is read beside the rest.
+    Called as `rows.SPECIAL` says. What a stored path makes of the input is read beside the rest.
     """
     made = _Made.chosen(choose, rows)
     genes: list[Gene] = []
