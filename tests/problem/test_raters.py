@@ -106,6 +106,8 @@ def test_columns_of_raters_are_gathered_and_checked():
     rows = with_raters(read(table), {"grade": ("a", "b")})
     assert rows.table.column_names == ["x", "grade"]
     assert rows.table["grade"][1].as_py() == {"adjudicated": None, "rater 0": "v", "rater 1": None}
+    shared = gathered(table, {"grade": ("a", "b"), "size": ("b", "a")})
+    assert shared.column_names == ["x", "grade", "size"] and shared["size"][1].as_py()["rater 1"] == "v"
     assert gathered(table.select(["x"]), {"grade": ("a", "b")}).column_names == ["x"]
     for raters, said in (({"grade": ("a", "c")}, "do not have"), ({"grade": ("a", "a")}, "fewer than two")):
         with pytest.raises(BadInput, match=said):

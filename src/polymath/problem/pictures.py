@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
@@ -18,7 +17,7 @@ import pyarrow as pa
 from ..spec import BadInput
 from .features import Image
 from .features._masks import COLOUR, Canvas, opened, raw_masks, read_values, size_of, some
-from .features._pictures import NoPicture
+from .features._pictures import NoPicture, _pool
 from .features._pixels import PixelTarget
 from .features.pixel_map import VOID_NAMES
 from .problem import Problem
@@ -112,7 +111,7 @@ def sizes(rows: Rows, column: str) -> np.ndarray:
         except NoPicture:
             return 0, 0
 
-    with ThreadPoolExecutor() as pool:
+    with _pool() as pool:
         return np.array(list(pool.map(one, raw_masks(rows.table[column]))), dtype=np.int64).reshape(-1, 2)
 
 

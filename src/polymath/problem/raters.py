@@ -31,15 +31,18 @@ def gathered(table: pa.Table, raters: Mapping[str, Sequence[str]]) -> pa.Table:
 
     Raters' columns that are not there are missing in all rows. An output of which nothing is there stays away.
     """
+    have, empty = set(table.column_names), pa.nulls(len(table), pa.string())
+    made = {}
     for output, columns in raters.items():
-        have = set(table.column_names)
         if not have & {output, *columns}:
             continue
-        empty = pa.nulls(len(table), pa.string())
         fields = {ADJUDICATED: output, **{f"rater {number}": column for number, column in enumerate(columns)}}
         arrays = [_plain(table[column]) if column in have else empty for column in fields.values()]
-        column = pa.chunked_array([pa.StructArray.from_arrays(arrays, names=list(fields))])
-        table = table.drop_columns([name for name in {output, *columns} if name in have]).append_column(output, column)
+        made[output] = pa.chunked_array([pa.StructArray.from_arrays(arrays, names=list(fields))])
+    gone = {name for output in made for name in (output, *raters[output])} & have
+    table = table.drop_columns(sorted(gone))
+    for output, column in made.items():
+        table = table.append_column(output, column)
     return table
 
 
