@@ -25,7 +25,7 @@ from ..problem.sources import Rows, read
 from ..spec import BadInput
 from ..store import Store
 from . import unlabelled
-from .compose import DEFAULT_BUDGET, Listener, Wishes, interruptible, name_of
+from .wishes import DEFAULT_BUDGET, Listener, Wishes, interruptible, name_of
 
 MOST_PICTURES, MOST_TEXTS, MOST_ROWS = 50_000, 100_000, 50_000
 """More tell little that is new and cost memory: an even sample of more rows is taken."""

@@ -4,19 +4,14 @@ from __future__ import annotations
 
 import math
 import os
-import platform
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any
 
-from pydantic import Field, ValidationError
+from pydantic import ValidationError
 
 from ..engine import Engine, FirstInLine, InLine, Processes, pick_device
 from ..gating import Gate, gate_of, parse
@@ -26,29 +21,29 @@ from ..model.layers import bring
 from ..predicting import HEAD, TaskRecord, load_record
 from ..problem import Dataset, Feature, Graded, Ignored, Problem, Split, near_duplicates
 from ..problem import splits as rowsplits
-from ..problem.inference import Inference, infer
+from ..problem.inference import infer
 from ..problem.pictures import answers_pixels, matched, settled
 from ..problem.raters import with_raters
 from ..problem.sources import Rows, read
 from ..search import Clock, Experiment, Ledger, Setting, run
 from ..search.cutters import cutters
 from ..search.generators import Experience, Generator, generators
-from ..search.spaces.designs import SPACES, Settings, fingerprint, methods, mirrored, usual_work
+from ..search.spaces.designs import Settings, fingerprint, methods, mirrored, usual_work
 from ..search.spaces.problems import ProblemPlan
-from ..spec import BadInput, Spec
+from ..spec import BadInput
 from ..store import Store
 from ..train import Context, Facts
 from ..train.rung import Runner
 from . import few, memory
 from . import parents as built_upon
+from .origin import already, continues, origin, unused, versions
 from .renewal import Known, Renewal
 from .study import Provenance, Study
 from .translating import in_known_words
+from .wishes import DEFAULT_BUDGET, Listener, Wishes, check, interruptible, name_of
 
 SPACE_VERSION = 2
 """Raised when a choice changes its meaning: experiments of another version are not compared."""
-DEFAULT_BUDGET = 600.0
-"""Ten minutes: enough for most tables, and short enough to wait for."""
 RESERVE_SHARE, RESERVE_SECONDS = 0.02, 1.2
 """Kept back of a time budget for the last ensemble and publishing."""
 FOR_WRITING = 0.5
@@ -69,67 +64,6 @@ MOST_VALIDATION = 5_000
 """Validation rows of large data: enough to tell half a point of accuracy apart, and no more kept from training."""
 
 
-class Wishes(Spec):
-    """What may be asked of `learn`; everything has a default."""
-
-    name: str = ""
-    targets: tuple[str, ...] = ()
-    raters: dict[str, tuple[str, ...]] = Field(default_factory=dict)
-    """Target -> columns of the labels that several raters gave; the target's own column holds adjudicated labels."""
-    types: dict[str, str] = Field(default_factory=dict)
-    """Column -> type word (number, category, date, text, image, labels)."""
-    ignore: tuple[str, ...] = ()
-    metric: dict[str, str] | str | None = None
-    split: Split = Split()
-    budget_seconds: float | None = Field(default=None, gt=0)
-    work: float | None = Field(default=None, gt=0)
-    """Work units instead of seconds: the result then depends on data, seed, lanes and this alone."""
-    begin: float | None = None
-    """`time.monotonic()` at which the budget began to run; None = when `learn` is called."""
-    seed: int = 0
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    engine: Literal["processes", "inline"] = "processes"
-    lanes: int | None = Field(default=None, ge=1, le=256)
-    threads: int = Field(default=1, ge=1, le=256)
-    """Of each lane."""
-    members: int | None = Field(default=None, ge=1)
-    """Experiments in the final path at most; None = as many as help."""
-    memory_bytes: int | None = Field(default=None, gt=0)
-    generator: str = "bandit"
-    cutter: str = "halving"
-    space: str = "all"
-    build_on: bool = True
-    """Whether stored tasks may be built upon."""
-    gate: str = ""
-    """TASK, TASK:VALUE or TASK:VALUE@PROBABILITY: the task that is asked first, and what it must say."""
-    private: bool = False
-    """Later tasks may not build upon this one."""
-    layers: tuple[str, ...] = ()
-    """Layers of the user's own that join the space, each `package.module:ClassName`."""
-    cache: str | None = None
-    """Folder for decoded data (default: ~/.cache/polymath). It holds training rows; the store does not."""
-    test: str | None = None
-    validation: str | None = None
-
-
-class Listener(Protocol):
-    """Who is told how learning goes."""
-
-    def say(self, text: str) -> None: ...
-    def inferred(self, inference: Inference, rows: Rows) -> None: ...
-    def ready(self, dataset: Dataset, rows: Rows) -> None: ...
-    def tried(self, experiment: Experiment, study: Study, clock: Clock) -> None: ...
-
-
-class Silent:
-    """Tells nobody."""
-
-    def say(self, text: str) -> None: ...
-    def inferred(self, inference: Inference, rows: Rows) -> None: ...
-    def ready(self, dataset: Dataset, rows: Rows) -> None: ...
-    def tried(self, experiment: Experiment, study: Study, clock: Clock) -> None: ...
-
-
 def learn(data: Any, *, store: Store, wishes: Wishes, listener: Listener, problem: Problem | None = None) -> TaskRecord:
     """Learns a task and publishes it in the store; returns its record.
 
@@ -146,11 +80,11 @@ def learn(data: Any, *, store: Store, wishes: Wishes, listener: Listener, proble
         name = wishes.name or dataset.problem.name
         gate = _gate(store, wishes, rows, name=name)
         budget = None if wishes.work is not None else wishes.budget_seconds or DEFAULT_BUDGET
-        done = _already(store, name, dataset, wishes, budget)
+        done = already(store, name, dataset, wishes, budget)
         if done is not None:
             listener.say(f"Task {name!r} was learned from these data before, with this budget or more; nothing to do.")
             return done
-        if store.head(HEAD + name) is not None and not _continues(store, name, dataset):
+        if store.head(HEAD + name) is not None and not continues(store, name, dataset):
             listener.say(
                 f"Task {name!r} is there already; from other data it is learned anew. To learn it further: refresh."
             )
@@ -162,21 +96,6 @@ def learn(data: Any, *, store: Store, wishes: Wishes, listener: Listener, proble
             return record
     finally:
         engine.close()
-
-
-def check(wishes: Wishes) -> None:
-    """Raises BadInput for wishes that nobody can meet, before anything is read."""
-    if wishes.work is not None and wishes.budget_seconds is not None:
-        raise BadInput("a time budget and work units were given", remedy="Give --budget or --work, not both.")
-    for what, word, known in (
-        ("generator", wishes.generator, generators()),
-        ("cutter", wishes.cutter, cutters()),
-        ("space", wishes.space, SPACES),
-    ):
-        if word not in known:
-            raise BadInput(
-                f"is no {what} that is known here", value=word, remedy=f"One of: {', '.join(sorted(known))}."
-            )
 
 
 def engine_of(wishes: Wishes) -> Engine:
@@ -428,67 +347,6 @@ def rotation(dataset: Dataset) -> tuple[int, ...]:
     return tuple(range(dataset.num_folds)) if few and not one else (0,)
 
 
-def unused(rows: Rows, dataset: Dataset) -> tuple[dict[str, Any], ...]:
-    """Every reason for which rows were not used, with its count and the first example."""
-    result = []
-    for counts, examples, what in (
-        (rows.unused_counts, rows.unused, "row"),
-        (dataset.unused_counts, dataset.unused, "row"),
-        (rows.value_counts, rows.unused, "value"),
-        (dataset.value_counts, dataset.unused, "value"),
-    ):
-        for reason, count in counts.items():
-            example = next((one for one in examples if one.reason == reason), None)
-            result.append(
-                {"what": what, "reason": reason, "count": count, "example": vars(example) if example else None}
-            )
-    return tuple(result)
-
-
-def origin(rows: Rows, dataset: Dataset, wishes: Wishes, device: str) -> dict[str, Any]:
-    """Where a task came from: enough to tell whether the same command is given again."""
-    return {
-        "source": rows.source,
-        "fingerprint": rows.fingerprint,
-        "dataset": dataset.digest,
-        "seed": wishes.seed,
-        "budget_seconds": wishes.budget_seconds,
-        "work": wishes.work,
-        "layers": list(wishes.layers),
-        "gate": wishes.gate,
-        "device": device,
-        "machine": platform.machine(),
-        "versions": versions(),
-    }
-
-
-def versions() -> dict[str, str]:
-    """Versions that a result depends on."""
-    names = ("polymath-learn", "torch", "numpy", "scikit-learn")
-    return {name: version(name) for name in names} | {"python": platform.python_version()}
-
-
-def _continues(store: Store, name: str, dataset: Dataset) -> bool:
-    """Whether this task was learned from these data before, with another budget."""
-    return load_record(store, name).origin.get("dataset") == dataset.digest
-
-
-def _already(store: Store, name: str, dataset: Dataset, wishes: Wishes, budget: float | None) -> TaskRecord | None:
-    """The finished task, if these data were learned with the same seed and at least this budget."""
-    if store.head(HEAD + name) is None:
-        return None
-    record = load_record(store, name)
-    before = record.origin
-    same = before.get("dataset") == dataset.digest and before.get("seed") == wishes.seed and record.state == "done"
-    same = same and tuple(before.get("layers") or ()) == wishes.layers
-    same = same and before.get("gate", "") == wishes.gate
-    if budget is not None:
-        enough = (before.get("budget_seconds") or (DEFAULT_BUDGET if before.get("work") is None else 0)) >= budget
-    else:
-        enough = (before.get("work") or 0) >= (wishes.work or 0)
-    return record if same and enough else None
-
-
 def _reserve(budget: float | None, dataset: Dataset) -> float:
     """Seconds kept back for the end: the last ensemble, and one pass of a few nets over the test rows."""
     if budget is None:
@@ -518,30 +376,3 @@ def _gate(store: Store, wishes: Wishes, rows: Rows, *, name: str) -> Gate | None
     if lacking:
         raise BadInput(f"the gate {gate.task!r} reads this column, and the data lack it", column=lacking[0])
     return gate
-
-
-def name_of(source: str) -> str:
-    """A task's name from what the user gave: the file or folder, without its ending."""
-    stem = Path(source).name.split(".")[0] if source else ""
-    return "".join(c if c.isalnum() or c in "-_" else "-" for c in stem).strip("-") or "task"
-
-
-@contextmanager
-def interruptible() -> Iterator[Callable[[], bool]]:
-    """Within this, the first Ctrl-C (or SIGTERM) asks to stop, the second one stops at once."""
-    asked = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield asked.is_set
-        return
-
-    def handle(number: int, frame: Any) -> None:
-        if asked.is_set():
-            raise KeyboardInterrupt
-        asked.set()
-
-    kept: Mapping[int, Any] = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield asked.is_set
-    finally:
-        for number, handler in kept.items():
-            signal.signal(number, handler)

@@ -38,9 +38,10 @@ from ..train import Context
 from ..train.features import FrozenFeatures
 from ..train.job import Job
 from ..train.rung import run
-from .compose import Listener, Wishes, learn, rotation
+from .compose import learn, rotation
 from .parents import TRUNK, parents
 from .study import Provenance, Study
+from .wishes import Listener, Wishes
 
 HELD_OUT = 0
 """The fold of every task that the trunk never learns from."""

@@ -22,7 +22,8 @@ from ..problem.features import Category
 from ..problem.sources import read
 from ..spec import BadInput, Spec
 from ..store import Store
-from .compose import Listener, Wishes, learn
+from .compose import learn
+from .wishes import Listener, Wishes
 
 PART, WEIGHT = "part of the teacher", "weight of the teacher"
 """Columns of the rows that a student learns from."""

@@ -24,8 +24,9 @@ from ..problem.joined import REPEATED, joined
 from ..problem.sources import Rows
 from ..spec import BadInput, Spec
 from ..store import Store
-from .compose import DEFAULT_BUDGET, Call, Listener, Wishes, check, engine_of, interruptible, rotation, search, split_of
+from .compose import Call, engine_of, rotation, search, split_of
 from .renewal import NEW, OLD, Known, Renewal, known
+from .wishes import DEFAULT_BUDGET, Listener, Wishes, check, interruptible
 
 LOOKED_AT = 10_000
 """Rows of each column that are looked at for values of another kind."""

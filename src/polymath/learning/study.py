@@ -307,48 +307,22 @@ class Study:
         problem, dataset = self.dataset.problem, self.dataset
         nothing: dict[str, dict[str, float]] = {feature.name: {} for feature in problem.outputs}
         scores = {"validation": nothing if validation is None else validation.scores}
-        test, interval, evidence, tested = None, None, None, None
-        if state != "learning":
-            shown = validation
-            if len(dataset.test):
-                shown, interval = examine(
-                    path,
-                    dataset,
-                    calibration,
-                    fetch=self.scratch.get_tensors,
-                    table=self.provenance.table,
-                    ends=self.ends,
-                )
-                scores["test"] = shown.scores
-                test = self._shown(scores["test"])
-                tested = len(shown.rows) if len(shown.rows) < len(dataset.test) else None
-            evidence = None if shown is None else self.store.put_tensors(shown.evidence(EVIDENCE_VALUES))
+        tested, interval = None, None
+        if state != "learning" and len(dataset.test):
+            fetch, table = self.scratch.get_tensors, self.provenance.table
+            tested, interval = examine(path, dataset, calibration, fetch=fetch, table=table, ends=self.ends)
+            scores["test"] = tested.scores
+        shown = None if state == "learning" else tested or validation
+        evidence = None if shown is None else self.store.put_tensors(shown.evidence(EVIDENCE_VALUES))
         content = {"path": path.identities(), "outputs": path.outputs, "calibration": calibration, "scores": scores}
-        results = [e.results for e in self.experiments.values() if e.results]
-        summary = Summary(
-            metric=self.metric_name,
-            greater_is_better=self.greater_is_better,
-            validation=None if validation is None else _finite(self._shown(validation.scores)),
-            test=_finite(test),
-            interval=interval,
-            seconds=round(time.monotonic() - self.begin, 3),
-            work=round(sum(r[-1].work for r in results), 6),
-            experiments=len(results),
-            failed=self.num_failed,
-            rows_used=int((dataset.folds >= -1).sum()),
-            rows_unused=sum(one["count"] for one in self.provenance.unused if one["what"] == "row"),
-            rows_tested=tested,
-            parameters=self._parameters(path.addresses),
-            parameters_new=self._parameters(path.addresses - set().union(*self.provenance.lent.values())),
-            result_digest=sha256(canonical(plain(content)).encode()),
-        )
+        digest = sha256(canonical(plain(content)).encode())
         return TaskRecord(
             name=self.name,
             state=state,
             problem=problem.model_dump(mode="json"),
             path=path.model_dump(mode="json"),
             calibration=plain(calibration),
-            summary=summary,
+            summary=self._summary(path, validation, tested, interval=interval, digest=digest),
             scores=plain(scores),
             members=tuple(
                 {"number": n, "label": self.experiments[n].label, "weight": round(w, 4)} for n, w in weights.items()
@@ -360,6 +334,35 @@ class Study:
             built_on=(built_on := self._built_on(path, weights)),
             imported=imported(self.store, built_on),
             evidence=evidence,
+        )
+
+    def _summary(
+        self,
+        path: Path,
+        validation: Judged | None,
+        tested: Judged | None,
+        *,
+        interval: tuple[float, float] | None,
+        digest: str,
+    ) -> Summary:
+        dataset = self.dataset
+        results = [e.results for e in self.experiments.values() if e.results]
+        return Summary(
+            metric=self.metric_name,
+            greater_is_better=self.greater_is_better,
+            validation=None if validation is None else _finite(self._shown(validation.scores)),
+            test=None if tested is None else _finite(self._shown(tested.scores)),
+            interval=interval,
+            seconds=round(time.monotonic() - self.begin, 3),
+            work=round(sum(r[-1].work for r in results), 6),
+            experiments=len(results),
+            failed=self.num_failed,
+            rows_used=int((dataset.folds >= -1).sum()),
+            rows_unused=sum(one["count"] for one in self.provenance.unused if one["what"] == "row"),
+            rows_tested=len(tested.rows) if tested is not None and len(tested.rows) < len(dataset.test) else None,
+            parameters=self._parameters(path.addresses),
+            parameters_new=self._parameters(path.addresses - set().union(*self.provenance.lent.values())),
+            result_digest=digest,
         )
 
     def _built_on(self, path: Path, weights: Mapping[int, float]) -> tuple[str, ...]:
@@ -406,5 +409,5 @@ def _scaled(path: Path, output: str, factor: float) -> Path:
     return Path(genes=(*path.genes, gene), outputs={**path.outputs, output: name})
 
 
-def _finite(value: float | None) -> float | None:
-    return value if value is not None and math.isfinite(value) else None
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
