@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..knowledge import Polymath, num_bytes, seconds
+from ..knowledge import Polymath
 from ..spec import plain
 from . import commands, terminal
 
@@ -18,7 +18,7 @@ def absorb(
     *,
     begin: float,
     name: str | None,
-    budget: str,
+    budget: str | None,
     types: tuple[str, ...],
     ignore: tuple[str, ...],
     memory: str | None,
@@ -27,21 +27,11 @@ def absorb(
     **wishes: Any,
 ) -> None:
     """Learn features and say what is now there."""
-    from ..learning import Wishes
     from ..learning.absorb import absorb as absorb_
     from .progress import Progress
 
-    wish = commands.wished(
-        lambda: Wishes(
-            name=commands.task_name(name),
-            types=commands.pairs(types),
-            ignore=ignore,
-            budget_seconds=seconds(budget),
-            memory_bytes=None if memory is None else num_bytes(memory),
-            begin=begin,
-            **wishes,
-        )
-    )
+    named = {"name": commands.task_name(name), "types": commands.pairs(types)}
+    wish = commands.wished(budget, memory, ignore=ignore, begin=begin, **named, **wishes)
     with Polymath(store) as knowledge, Progress(wish) as progress:
         found = absorb_(data, store=knowledge.store, wishes=wish, listener=progress)
     if as_json:

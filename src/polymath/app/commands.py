@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,24 +37,21 @@ def learn(
     **wishes: Any,
 ) -> None:
     """Learn a task and say what came out."""
-    from ..learning import Wishes
     from ..learning import learn as learn_
     from ..problem import Problem
     from .progress import Progress
 
     described = Problem.load(problem) if problem is not None else None
     wish = wished(
-        lambda: Wishes(
-            name=task_name(name),
-            targets=target,
-            types=pairs(types),
-            raters=_raters(raters),
-            split=_split(split, test_fraction),
-            budget_seconds=None if budget is None else seconds(budget),
-            memory_bytes=None if memory is None else num_bytes(memory),
-            begin=begin,
-            **wishes,
-        )
+        budget,
+        memory,
+        name=task_name(name),
+        targets=target,
+        types=pairs(types),
+        raters=_raters(raters),
+        split=_split(split, test_fraction),
+        begin=begin,
+        **wishes,
     )
     with Polymath(store) as knowledge:
         with Progress(wish) as progress:
@@ -66,10 +63,16 @@ def learn(
             output.learned(task, store=store)
 
 
-def wished(make: Callable[[], Wishes]) -> Wishes:
-    """The wishes that `make` makes; a wrong option becomes one line."""
+def wished(budget: str | None, memory: str | None = None, **wishes: Any) -> Wishes:
+    """What a command was asked for; a wrong option becomes one line."""
+    from ..learning import Wishes
+
     try:
-        return make()
+        return Wishes(
+            budget_seconds=None if budget is None else seconds(budget),
+            memory_bytes=None if memory is None else num_bytes(memory),
+            **wishes,
+        )
     except ValueError as error:
         raise _wrong_option(error) from error
 
@@ -94,7 +97,10 @@ def predict(
         else:
             predicted = learned.predict(data, **(decoding or {}))
     if out is not None:
-        output.write_predictions(predicted, out)
+        try:
+            output.write_predictions(predicted, out)
+        except OSError as error:
+            raise BadInput(f"cannot be written: {error.strerror}", file=out, remedy="Give another --out.") from error
         terminal.say(f"{len(predicted)} predictions written to {out}")
     if as_json:
         terminal.print_json({"task": task, "predictions": plain(predicted)})

@@ -6,7 +6,6 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..knowledge import seconds
 from ..spec import plain
 from . import commands, terminal
 from .terminal import number
@@ -19,11 +18,10 @@ def consolidate(
     only: tuple[str, ...], *, begin: float, budget: str, seed: int, device: str, store: Path, as_json: bool
 ) -> None:
     """Learn a trunk, move what it serves, and say so."""
-    from ..learning import Wishes
     from ..learning.consolidate import consolidate as consolidate_
     from .progress import Progress
 
-    wish = Wishes(begin=begin, budget_seconds=seconds(budget), seed=seed, device=device)
+    wish = commands.wished(budget, begin=begin, seed=seed, device=device)
     with commands.opened(store) as knowledge, Progress(wish) as progress:
         found = consolidate_(knowledge.store, wishes=wish, listener=progress, only=only)
     if as_json:

@@ -6,7 +6,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from ..knowledge import num_bytes, seconds
 from ..spec import plain
 from . import commands, terminal
 from .terminal import number
@@ -25,19 +24,10 @@ def distill(
     **wishes: Any,
 ) -> None:
     """Teach a student and say how good and how fast it is beside its teacher."""
-    from ..learning import Wishes
     from ..learning.distill import distill as distill_
     from .progress import Progress
 
-    wish = commands.wished(
-        lambda: Wishes(
-            name=task,
-            begin=begin,
-            budget_seconds=None if budget is None else seconds(budget),
-            memory_bytes=None if memory is None else num_bytes(memory),
-            **wishes,
-        )
-    )
+    wish = commands.wished(budget, memory, name=task, begin=begin, **wishes)
     with commands.opened(store) as knowledge, Progress(wish) as progress:
         _, found = distill_(data, store=knowledge.store, wishes=wish, listener=progress, name=name)
     if as_json:

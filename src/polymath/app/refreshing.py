@@ -6,7 +6,6 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..knowledge import num_bytes, seconds
 from ..spec import plain
 from . import commands, terminal
 from .terminal import duration, number
@@ -29,19 +28,10 @@ def refresh(
     **wishes: Any,
 ) -> None:
     """Learn a task further and say which version is in force now."""
-    from ..learning import Wishes
     from ..learning import refresh as refresh_
     from .progress import Progress
 
-    wish = commands.wished(
-        lambda: Wishes(
-            name=task,
-            begin=begin,
-            budget_seconds=None if budget is None else seconds(budget),
-            memory_bytes=None if memory is None else num_bytes(memory),
-            **wishes,
-        )
-    )
+    wish = commands.wished(budget, memory, name=task, begin=begin, **wishes)
     with commands.opened(store) as knowledge, Progress(wish) as progress:
         _, found = refresh_(data, store=knowledge.store, wishes=wish, listener=progress)
     if as_json:

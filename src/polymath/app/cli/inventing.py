@@ -8,13 +8,15 @@ from typing import Annotated
 import typer
 
 from . import root
-from .root import KNOWLEDGE, Json, Store, command
+from .root import KNOWLEDGE, Json, Lanes, Store, command
 
 
 @command
 def search(
     what: Annotated[str, typer.Argument(metavar="WHAT", help="What to invent: optimizer or cell.")],
-    budget: Annotated[str | None, typer.Option("--budget", "-b", help="Time for everything: 60s, 20m, 2h.")] = None,
+    budget: Annotated[
+        str | None, typer.Option("--budget", "-b", help="Time for the search: 60s, 20m, 2h; --report comes after it.")
+    ] = None,
     experiments: Annotated[
         int | None, typer.Option("--experiments", min=1, help="At most so many, instead of or beside a time.")
     ] = None,
@@ -22,13 +24,14 @@ def search(
         str | None, typer.Option("--generator", "-g", help="Who proposes: bandit, random, evolution, surrogate, ...")
     ] = None,
     seed: Annotated[int, typer.Option(help="Of the search.")] = 0,
-    lanes: Annotated[int | None, typer.Option(help="Experiments side by side (default: one per core).")] = None,
+    lanes: Lanes = None,
     name: Annotated[
         str | None, typer.Option("--name", "-n", help="Of the search (default: WHAT); the same name goes on.")
     ] = None,
     picture: Annotated[Path | None, typer.Option("--picture", help="Draw the search: an .svg file.")] = None,
     report: Annotated[
-        Path | None, typer.Option("--report", help="Judge the winner on other exercises: an .html page.")
+        Path | None,
+        typer.Option("--report", help="Judge the winner on other exercises, for some minutes: an .html page."),
     ] = None,
     store: Store = KNOWLEDGE,
     json: Json = False,

@@ -8,7 +8,24 @@ from typing import Annotated
 import typer
 
 from . import root
-from .root import KNOWLEDGE, Data, Json, Layers, Name, Store, command
+from .root import (
+    KNOWLEDGE,
+    Budget,
+    Data,
+    Device,
+    Engine,
+    Ignore,
+    Json,
+    Lanes,
+    Layers,
+    Memory,
+    Name,
+    Seed,
+    Store,
+    Types,
+    Work,
+    command,
+)
 
 
 @command
@@ -18,15 +35,13 @@ def learn(
         list[str] | None, typer.Option("--target", "-t", help="Column to predict; may be repeated.")
     ] = None,
     name: Annotated[str | None, typer.Option("--name", "-n", help="Name of the task (default: from DATA).")] = None,
-    budget: Annotated[str | None, typer.Option("--budget", "-b", help="Time for everything: 60s, 10m, 2h.")] = None,
-    work: Annotated[
-        float | None, typer.Option("--work", help="Work units instead of time: the same result on any machine.")
-    ] = None,
-    type_: Annotated[list[str] | None, typer.Option("--type", help="COLUMN=TYPE overrides an inferred type.")] = None,
+    budget: Budget = None,
+    work: Work = None,
+    type_: Types = None,
     raters: Annotated[
         list[str] | None, typer.Option("--raters", help="TARGET=COLUMN,COLUMN,...: who graded it; may be repeated.")
     ] = None,
-    ignore: Annotated[list[str] | None, typer.Option("--ignore", help="Column to leave out; may be repeated.")] = None,
+    ignore: Ignore = None,
     metric: Annotated[
         str | None, typer.Option("--metric", help="What to make best, for example auc, rmse, f1_macro.")
     ] = None,
@@ -35,17 +50,17 @@ def learn(
     split: Annotated[str | None, typer.Option("--split", help="random, stratified, group:COLUMN, time:COLUMN.")] = None,
     test_fraction: Annotated[float, typer.Option(help="Share of the rows kept for the one test at the end.")] = 0.2,
     problem: Annotated[Path | None, typer.Option("--problem", help="Problem file (TOML or JSON).")] = None,
-    seed: Annotated[int, typer.Option(help="Same seed and work: same result.")] = 0,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
-    engine: Annotated[str, typer.Option(help="processes, or inline: everything in this process.")] = "processes",
-    lanes: Annotated[int | None, typer.Option(help="Experiments side by side (default: one per core).")] = None,
+    seed: Seed = 0,
+    device: Device = "auto",
+    engine: Engine = "processes",
+    lanes: Lanes = None,
     generator: Annotated[
         str | None, typer.Option(help="Who proposes experiments: bandit, random, surrogate, evolution, ...")
     ] = None,
     cutter: Annotated[str | None, typer.Option(help="Who cuts them between rungs: halving, top_k, median, ...")] = None,
     space: Annotated[str | None, typer.Option(help="What is searched: all, paths, families or heads.")] = None,
     layer: Layers = None,
-    memory: Annotated[str | None, typer.Option("--memory", help="Memory to stay below, for example 4GB.")] = None,
+    memory: Memory = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Build upon no stored task.")] = False,
     private: Annotated[bool, typer.Option("--private", help="Later tasks may not build upon this one.")] = False,
     gate: Annotated[
@@ -92,14 +107,14 @@ def learn(
 def refresh(
     task: Name,
     data: Data,
-    budget: Annotated[str | None, typer.Option("--budget", "-b", help="Time for everything: 60s, 10m, 2h.")] = None,
-    work: Annotated[float | None, typer.Option("--work", help="Work units instead of time.")] = None,
-    seed: Annotated[int, typer.Option(help="Same seed and work: same result.")] = 0,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
-    engine: Annotated[str, typer.Option(help="processes, or inline: everything in this process.")] = "processes",
-    lanes: Annotated[int | None, typer.Option(help="Experiments side by side (default: one per core).")] = None,
+    budget: Budget = None,
+    work: Work = None,
+    seed: Seed = 0,
+    device: Device = "auto",
+    engine: Engine = "processes",
+    lanes: Lanes = None,
     layer: Layers = None,
-    memory: Annotated[str | None, typer.Option("--memory", help="Memory to stay below, for example 4GB.")] = None,
+    memory: Memory = None,
     store: Store = KNOWLEDGE,
     json: Json = False,
 ) -> None:
@@ -144,11 +159,11 @@ def absorb(
     name: Annotated[
         str | None, typer.Option("--name", "-n", help="Name of what is absorbed (default: from DATA).")
     ] = None,
-    budget: Annotated[str, typer.Option("--budget", "-b", help="Time for everything: 60s, 10m, 2h.")] = "10m",
-    type_: Annotated[list[str] | None, typer.Option("--type", help="COLUMN=TYPE overrides an inferred type.")] = None,
-    ignore: Annotated[list[str] | None, typer.Option("--ignore", help="Column to leave out; may be repeated.")] = None,
+    budget: Budget = "10m",
+    type_: Types = None,
+    ignore: Ignore = None,
     seed: Annotated[int, typer.Option(help="Same seed and data: same features, if there is time for all rows.")] = 0,
-    memory: Annotated[str | None, typer.Option("--memory", help="Memory to stay below, for example 4GB.")] = None,
+    memory: Memory = None,
     store: Store = KNOWLEDGE,
     json: Json = False,
 ) -> None:
@@ -174,7 +189,7 @@ def consolidate(
     budget: Annotated[str, typer.Option("--budget", "-b", help="Time for the trunk: 60s, 10m, 2h.")] = "10m",
     only: Annotated[list[str] | None, typer.Option("--only", help="Only this task; may be repeated.")] = None,
     seed: Annotated[int, typer.Option(help="Of the search for the trunk.")] = 0,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    device: Device = "auto",
     store: Store = KNOWLEDGE,
     json: Json = False,
 ) -> None:
@@ -193,14 +208,14 @@ def distill(
         str | None, typer.Option("--data", help="What it was learned from (default: where that was).")
     ] = None,
     name: Annotated[str | None, typer.Option("--name", "-n", help="Name of the student (default: TASK-small).")] = None,
-    budget: Annotated[str | None, typer.Option("--budget", "-b", help="Time for everything: 60s, 10m, 2h.")] = None,
-    work: Annotated[float | None, typer.Option("--work", help="Work units instead of time.")] = None,
-    seed: Annotated[int, typer.Option(help="Same seed and work: same result.")] = 0,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
-    engine: Annotated[str, typer.Option(help="processes, or inline: everything in this process.")] = "processes",
-    lanes: Annotated[int | None, typer.Option(help="Experiments side by side (default: one per core).")] = None,
+    budget: Budget = None,
+    work: Work = None,
+    seed: Seed = 0,
+    device: Device = "auto",
+    engine: Engine = "processes",
+    lanes: Lanes = None,
     layer: Layers = None,
-    memory: Annotated[str | None, typer.Option("--memory", help="Memory to stay below, for example 4GB.")] = None,
+    memory: Memory = None,
     store: Store = KNOWLEDGE,
     json: Json = False,
 ) -> None:
