@@ -173,7 +173,7 @@ def test_adopted_rules_have_names_of_the_store(short: None, tmp_path: Path) -> N
 
 @pytest.mark.parametrize(
     ("changes", "said"),
-    [({"experiments": None}, "needs a budget"), ({"generator": "oracle"}, "generator")],
+    [({"experiments": None}, "needs a budget"), ({"generator": "oracle"}, "generator"), ({"lanes": 0}, "lanes")],
 )
 def test_wrong_orders_are_one_message(changes: dict[str, object], said: str) -> None:
     with pytest.raises(BadInput, match=said):

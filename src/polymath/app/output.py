@@ -240,7 +240,7 @@ def write_predictions(answers: Sequence[Mapping[str, Any]], path: Path) -> None:
     for name in names:
         for key in ("value", *_extra(answers, name)):
             values = [answer.get(name, {}).get(key) for answer in answers]
-            plain_values = [_cell(v) if isinstance(v, list) else v for v in values]
+            plain_values = [_cell(v) if isinstance(v, list | Mapping) else v for v in values]
             columns[name if key == "value" else f"{name}.{key}"] = plain_values
     if any("gated" in answer for answer in answers):
         columns["gated"] = [answer.get("gated", False) for answer in answers]

@@ -25,16 +25,19 @@ def write(answers: Sequence[Mapping[str, Any]], names: Sequence[str], folder: Pa
     `names`: of the files, without their endings. Gives the answers with the path of its file for each picture.
     Raises BadInput.
     """
-    outputs = sorted({name for answer in answers for name in answer if name != "error"})
+    told = [answer for answer in answers if "error" not in answer and "gated" not in answer]
+    several = len({output for answer in told for output in answer}) > 1
     result: list[dict[str, Any]] = [dict(answer) for answer in answers]
     for answer, name in zip(result, names, strict=True):
-        for output in outputs:
-            value = answer.get(output, {}).get("value")
+        for output, found in answer.items():
+            value = found.get("value") if isinstance(found, Mapping) else None
             if not is_picture(value):
                 continue
             head, _, content = str(value).partition(";base64,")
             ending = ENDINGS.get(head.removeprefix(START), ".png")
-            place = folder / (output if len(outputs) > 1 else "") / f"{name}{ending}"
+            place = folder / (output if several else "") / f"{name}{ending}"
+            if not place.resolve().is_relative_to(folder.resolve()):  # a column or a path that somebody else named
+                raise BadInput("lies outside of the folder", file=place, remedy="Write one .jsonl file instead.")
             try:
                 place.parent.mkdir(parents=True, exist_ok=True)
                 place.write_bytes(base64.b64decode(content))
@@ -42,7 +45,7 @@ def write(answers: Sequence[Mapping[str, Any]], names: Sequence[str], folder: Pa
                 raise BadInput(
                     f"cannot be written: {error.strerror}", file=place, remedy="Name another folder."
                 ) from None
-            answer[output] = {**answer[output], "value": str(place)}
+            answer[output] = {**found, "value": str(place)}
     return result
 
 

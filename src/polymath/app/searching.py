@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from ..knowledge import Polymath, seconds
 from ..spec import BadInput, plain, printable
-from . import terminal
+from . import commands, terminal
 from .terminal import duration, number
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ def adopt(name: str, *, as_name: str | None, python: Path | None, store: Path, a
 
     if as_name is None and python is None:
         raise BadInput("nothing is asked for", remedy="Give --as NAME, --python FILE, or both.")
-    with Polymath(store) as knowledge:
+    with commands.opened(store) as knowledge:
         found: Invented = inventing.lookup(knowledge.store, name)
         if as_name is not None:
             found = inventing.adopt(knowledge.store, found, name=as_name)

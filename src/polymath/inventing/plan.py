@@ -135,6 +135,8 @@ def clock_of(order: Order, *, begin: float) -> Clock:
     """The clock of a search that began at `begin` (`time.monotonic()`). Raises BadInput for what cannot be done."""
     if order.budget_seconds is None and order.experiments is None:
         raise BadInput("a search needs a budget", remedy="Give a time, or a number of experiments.")
+    if order.lanes < 1:
+        raise BadInput("is not a number of lanes", value=order.lanes, remedy="Give 1 or more.")
     if order.generator not in generators():
         remedy = f"One of: {', '.join(sorted(generators()))}."
         raise BadInput("is no generator known here", value=order.generator, remedy=remedy)
