@@ -199,6 +199,11 @@ def test_maps_of_too_many_channels_and_classes_are_refused():
         PixelMap(name="m", values=tuple(range(300))).measure(column([halves()]), as_output=True)
 
 
+def test_values_that_no_mask_can_be_written_with_are_refused():
+    with pytest.raises(BadInput, match="holds values above 65,535"):
+        PixelMap(name="m").measure(pa.chunked_array([pa.array([halves(high=70_000).tolist()] * 2)]), as_output=True)
+
+
 def column(masks):
     return pa.chunked_array(
         [pa.array([None if one is None else as_mask(np.asarray(one)) for one in masks], pa.binary())]

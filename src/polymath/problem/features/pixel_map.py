@@ -18,6 +18,7 @@ from pydantic import Field
 from ...spec import Json
 from ..probability import log_sum_exp, softmax
 from ._masks import COLOUR, as_mask, as_url, coloured, laid, raw_masks, read_values
+from ._pictures import NoPicture
 from ._pixels import PixelTarget, everywhere, spread_out
 from .base import BadValue, Encoded, Metric
 
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 VOID = 255
 """Code of a pixel that neither teaches nor judges."""
 MOST_CLASSES = 250
+DEEPEST = 65_535
+"""Greatest grey value of a mask that is answered."""
 VOID_NAMES = ("void", "ignore", "ignored", "unlabeled", "unlabelled", "unknown", "don't care", "dontcare")
 UPRIGHT = 0.1
 """Shares of classes in the upper and lower halves that differ by more show which way is up."""
@@ -99,6 +102,8 @@ class PixelMap(PixelTarget):
     def _read(self, item: Any) -> np.ndarray:
         """Values of a mask, int64 [h, w]: grey ones as colours, where all classes are colours. Raises NoPicture."""
         values = read_values(item, parts=self.parts)
+        if ((values > DEEPEST) & (values < COLOUR)).any():
+            raise NoPicture(f"holds values above {DEEPEST:,}, which no mask can be written with")
         return coloured(values) if min((*self.values, *self.void), default=0) >= COLOUR else values
 
     def _halves(self, item: Any) -> dict[int, np.ndarray]:
