@@ -8,7 +8,7 @@ import torch
 
 from polymath.model.build import build
 from polymath.problem import Problem
-from polymath.problem.features import Image, PixelMap, PixelNumbers
+from polymath.problem.features import Category, Image, PixelMap, PixelNumbers, Text
 from polymath.search.choices import Recorder, at_random, draw, first
 from polymath.search.spaces import pixels
 from polymath.search.spaces.rows import problem_space
@@ -53,6 +53,15 @@ def test_large_pictures_are_shown_in_parts_and_street_scenes_stay_upright():
     _, large = problem_space(Recorder(first), problem(512, 512), rows=100)
     assert small.augmentation.crop == 0 and not small.augmentation.turn and small.augmentation.flip
     assert large.augmentation.crop == pixels.PART and large.augmentation.turn and large.augmentation.focus > 0
+
+
+def test_what_is_answered_otherwise_is_learned_apart():
+    asked = problem()
+    kind, words = Category(name="k", classes=("a", "b")), Text(name="t")
+    with pytest.raises(BadInput, match="answers at every pixel are learned alone"):
+        problem_space(Recorder(first), asked.replace(outputs=(*asked.outputs, kind)), rows=100)
+    with pytest.raises(BadInput, match="cannot be learned beside 't'"):
+        problem_space(Recorder(first), asked.replace(outputs=(words, *asked.outputs)), rows=100)
 
 
 def test_two_classes_are_not_weighed_and_numbers_have_no_such_loss():

@@ -58,6 +58,9 @@ def pixel_space(
     ports = {port: form for port, form in sorted(problem.ports.items()) if form.kind == "map"}
     if not ports:
         raise BadInput("no input is a picture", column=problem.outputs[0].name, remedy="Add a column of image files.")
+    if others := [output.name for output in problem.outputs if output.answer.kind != "map"]:
+        remedy = "Learn other targets as other tasks."
+        raise BadInput("answers at every pixel are learned alone", column=others[0], remedy=remedy)
     outputs = tuple((output.name, output.head_width) for output in problem.outputs)
     given = tuple(ports.items())
     (_, form), *_ = given

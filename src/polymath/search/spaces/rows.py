@@ -9,6 +9,7 @@ from ...model.layers.concat import Concat
 from ...model.path import Gene, Path
 from ...problem.form import Form, Kind
 from ...problem.problem import ROW, Problem
+from ...spec import BadInput
 from ...train.recipe import Augmentation, GradientRecipe
 from ..choices import Choose, Recorder, first
 from . import images, pixels, raters, replies, sentences, tables, texts
@@ -47,9 +48,12 @@ def problem_space(
     `layers`: kinds of the user's own layers (`model.layers.bring`), offered after every part whose form they keep.
     `parents`: prefixes of stored paths with which a net may begin.
     """
-    special = next((SPECIAL[output.type] for output in problem.outputs if output.type in SPECIAL), None)
-    if special is not None:
-        return special(choose, problem, rows=rows, layers=layers, parents=parents)
+    special = {SPECIAL[output.type]: output.name for output in problem.outputs if output.type in SPECIAL}
+    if len(special) > 1:
+        one, other, *_ = special.values()
+        raise BadInput(f"cannot be learned beside {one!r}", column=other, remedy="Learn it as a task of its own.")
+    for space in special:
+        return space(choose, problem, rows=rows, layers=layers, parents=parents)
     parent = choose_parent(choose, "start from", parents) if parents else None
     ports = tuple(sorted(problem.ports.items()))
     outputs = tuple((output.name, output.head_width) for output in problem.outputs)
