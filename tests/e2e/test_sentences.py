@@ -79,3 +79,17 @@ def test_pictures_and_rows_are_described(tmp_path):
         said = [one[target]["value"] for one in task.predict(str(data))]
         right = [list(colours)[number % 3] in one for number, one in enumerate(said)]
         assert np.mean(right) > 0.6, f"{name}: {said[:3]}"
+
+
+@pytest.mark.slow
+def test_a_text_beside_a_category(tmp_path):
+    lines = [
+        f"the {a} at the {p} sees {n} stars\t{n} stelle vede {a}o da {p}a\t{a}"
+        for n in range(10)
+        for a in ANIMALS
+        for p in PLACES
+    ]
+    (tmp_path / "pairs.tsv").write_text("\n".join(["en\tit\tanimal", *lines]) + "\n")
+    task = learned(tmp_path, str(tmp_path / "pairs.tsv"), target=["it", "animal"], work=40)
+    (answer,) = task.predict([{"en": "the dog at the river sees 3 stars"}])
+    assert isinstance(answer["it"]["value"], str) and answer["animal"]["value"] in ANIMALS

@@ -195,3 +195,19 @@ def test_ports():
     assert torch.equal(answer, module({"words": Tokens(ids, ids != 0), "image": image})["y"])
     with pytest.raises(ValueError, match=r"reads port 'image', the batch has \['words'\]"):
         module({"words": ids})
+
+
+def test_an_output_is_given_without_the_ports_of_the_others():
+    """A text is written token by token: nothing stands at the port of its answer when the rest is asked."""
+    ports = {"row": vector(4), "answer": tokens(5, vocabulary=9)}
+    made = path(gene("a", "in:row"), gene("y", "a"), gene("seen", "a", kind="as_tokens", width=8),
+                gene("w", "seen", "in:answer", kind="transformer_decoder", heads=2, depth=1),
+                y="y", w="w")  # fmt: skip
+    module = build(made, ports).eval()
+    whole = module({**batch(), "answer": torch.ones(6, 5, dtype=torch.long)})
+    assert set(whole) == {"y", "w"}
+    assert torch.equal(module(batch(), ["y"])["y"], whole["y"])
+    assert torch.equal(module.value("a", batch()), module.module("a")(batch()["row"]))
+    assert module.memory("w", batch())[1].values.shape == (6, 4, 8)
+    with pytest.raises(ValueError, match="reads port 'answer'"):
+        module(batch())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -112,25 +112,21 @@ class PathModule(nn.Module):
         self._steps = steps
         self._index = {step.gene.name: step.index for step in steps}
         self._index |= {name: self._index[first] for name, first in same.items()}
-        self._answering = _needed(steps, outputs.values())
-        self._done_after = _done_after(self._answering, outputs)
+        self._plans: dict[frozenset[str], list[tuple[_Step, list[str]]]] = {}
+        self._plan(outputs.values())
         self.train()
 
-    def forward(self, inputs: Mapping[str, Tensor | Tokens]) -> dict[str, Tensor]:
-        values = dict(_port_values(self._answering, self.ports, inputs))
-        for step, done in zip(self._answering, self._done_after, strict=True):
-            values[step.gene.name] = self.genes[step.index](*(values[source] for source in step.sources))
-            for source in done:
-                del values[source]
-        return {output: _tensor(values[name]) for output, name in self.outputs.items()}
+    def forward(
+        self, inputs: Mapping[str, Tensor | Tokens], outputs: Collection[str] | None = None
+    ) -> dict[str, Tensor]:
+        """`outputs`: those wanted; None = all. Nothing is computed, and no port read, that they do not need."""
+        wanted = self.outputs if outputs is None else {output: self.outputs[output] for output in outputs}
+        values = self._values(wanted.values(), inputs)
+        return {output: _tensor(values[name]) for output, name in wanted.items()}
 
     def value(self, gene: str, inputs: Mapping[str, Tensor | Tokens]) -> Tensor:
         """What one gene gives; nothing is computed, and no port read, that it does not need."""
-        steps = _needed(self._steps, [gene])
-        values = dict(_port_values(steps, self.ports, inputs))
-        for step in steps:
-            values[step.gene.name] = self.genes[step.index](*(values[source] for source in step.sources))
-        return _tensor(values[gene])
+        return _tensor(self._values([gene], inputs)[gene])
 
     def train(self, mode: bool = True) -> PathModule:
         super().train(mode)
@@ -165,15 +161,8 @@ class PathModule(nn.Module):
         Nothing is computed that this value does not need, so no answer has to stand at its port.
         """
         last = next(step for step in self._steps if step.gene.name == self.outputs[output])
-        needed = {last.sources[0]}
-        for step in reversed(self._steps):
-            if step.gene.name in needed:
-                needed.update(step.sources)
-        steps = [step for step in self._steps if step.gene.name in needed]
-        values = dict(_port_values(steps, self.ports, inputs))
-        for step in steps:
-            values[step.gene.name] = self.genes[step.index](*(values[source] for source in step.sources))
-        return self.genes[last.index], values[last.sources[0]]
+        source = last.sources[0]
+        return self.genes[last.index], self._values([source], inputs)[source]
 
     def module(self, gene: str) -> nn.Module:
         """The module of a gene; equal genes have one module."""
@@ -206,8 +195,26 @@ class PathModule(nn.Module):
     def _inputs(self, inputs: Mapping[str, Tensor | Tokens]) -> dict[str, Value]:
         return dict(_port_values(self._steps, self.ports, inputs))
 
+    def _values(self, genes: Iterable[str], inputs: Mapping[str, Tensor | Tokens]) -> dict[str, Value]:
+        """What these genes give."""
+        plan = self._plan(genes)
+        values = dict(_port_values([step for step, _ in plan], self.ports, inputs))
+        for step, done in plan:
+            values[step.gene.name] = self.genes[step.index](*(values[source] for source in step.sources))
+            for source in done:
+                del values[source]
+        return values
 
-def _needed(steps: list[_Step], genes: Iterable[str]) -> list[_Step]:
+    def _plan(self, genes: Iterable[str]) -> list[tuple[_Step, list[str]]]:
+        """The steps that these genes need, in order, each with the values that nobody reads after it."""
+        wanted = frozenset(genes)
+        if wanted not in self._plans:
+            steps = _needed(self._steps, wanted)
+            self._plans[wanted] = list(zip(steps, _done_after(steps, wanted), strict=True))
+        return self._plans[wanted]
+
+
+def _needed(steps: list[_Step], genes: Collection[str]) -> list[_Step]:
     """The steps that some genes need, in order."""
     needed = set(genes)
     for step in reversed(steps):
@@ -216,10 +223,9 @@ def _needed(steps: list[_Step], genes: Iterable[str]) -> list[_Step]:
     return [step for step in steps if step.gene.name in needed]
 
 
-def _done_after(steps: list[_Step], outputs: Mapping[str, str]) -> list[list[str]]:
+def _done_after(steps: list[_Step], kept: Collection[str]) -> list[list[str]]:
     """For every step, whose values nobody reads after it: they are let go, so that memory holds what is needed only."""
     last = {source: step.index for step in steps for source in step.sources}
-    kept = set(outputs.values())
     return [[source for source, index in last.items() if index == step.index and source not in kept] for step in steps]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -43,8 +43,9 @@ def said(
 ) -> dict[str, list[dict[str, Json]]]:
     """Output -> what is said about every row of encoded inputs: {value, ...}; `decoding`: how texts are looked for."""
     found: dict[str, list[dict[str, Json]]] = {}
-    if any(not feature.generated for feature in problem.outputs):
-        raw = forward(module, inputs, device=device)
+    at_once = [feature.name for feature in problem.outputs if not feature.generated]
+    if at_once:
+        raw = forward(module, inputs, device=device, outputs=at_once)
     for feature in problem.outputs:
         how = calibration.get(feature.name, {})
         if feature.generated:
@@ -62,13 +63,21 @@ def truth_of(dataset: Dataset, rows: np.ndarray) -> Truth:
 
 
 def forward(
-    module: PathModule, inputs: Mapping[str, np.ndarray], *, device: str = "cpu", truth: Truth | None = None
+    module: PathModule,
+    inputs: Mapping[str, np.ndarray],
+    *,
+    device: str = "cpu",
+    truth: Truth | None = None,
+    outputs: Collection[str] | None = None,
 ) -> dict[str, np.ndarray]:
-    """Raw predictions {output: [N, ...]} of a path in eval mode, batch by batch; with `truth`, what is kept of them."""
+    """Raw predictions {output: [N, ...]} of a path in eval mode, batch by batch; with `truth`, what is kept of them.
+
+    `outputs`: only these; None = all.
+    """
     import torch
 
     count = len(next(iter(inputs.values()))) if inputs else 0
-    parts: dict[str, list[np.ndarray]] = {name: [] for name in module.outputs}
+    parts: dict[str, list[np.ndarray]] = {name: [] for name in outputs or module.outputs}
     size = batch_size(module)
     with torch.inference_mode():
         for begin in range(0, count, size):
@@ -77,7 +86,7 @@ def forward(
                 for port, array in inputs.items()
                 if port in module.ports
             }
-            for name, value in module(batch).items():
+            for name, value in module(batch, outputs).items():
                 if truth is not None and name in truth:
                     feature, targets = truth[name]
                     value = feature.kept(value.float(), torch.from_numpy(targets[begin : begin + size]).to(device))
