@@ -83,6 +83,8 @@ def test_a_student_of_classes_is_learned_and_measured(tmp_path):
         assert record.summary.metric == "accuracy" and (found.student_score or 0) > 0.6
         with pytest.raises(BadInput, match="holds 3 rows"):
             distill(pa.table({"a": [1.0] * 3}), store=store, wishes=wishes, listener=Silent())
+        with pytest.raises(BadInput, match="a name of its own"):
+            distill(None, store=store, wishes=wishes, listener=Silent(), name="sign")
         with pytest.raises(BadInput, match="lack this column"):
             distill(pa.table({"a": [1.0] * 400}), store=store, wishes=wishes, listener=Silent())
         (tmp_path / "rows.csv").unlink()

@@ -29,7 +29,9 @@ def distill(
 
     wish = commands.wished(budget, memory, name=task, begin=begin, **wishes)
     with commands.opened(store) as knowledge, Progress(wish) as progress:
-        _, found = distill_(data, store=knowledge.store, wishes=wish, listener=progress, name=name)
+        _, found = distill_(
+            data, store=knowledge.store, wishes=wish, listener=progress, name=commands.task_name(name) or None
+        )
     if as_json:
         terminal.print_json({**plain(found.model_dump(mode="json")), "speed_up": round(found.speed_up, 2)})
         return

@@ -71,14 +71,15 @@ def distill(
         output = (strange or list(problem.outputs))[0]
         remedy = "A student learns one text, one category or one number."
         raise BadInput(f"no student can be taught {output.type} answers yet", column=output.name, remedy=remedy)
+    student_name = name or f"{record.name}-small"
+    if student_name == record.name:
+        raise BadInput("a student needs a name of its own", value=student_name, remedy="Give --name ANOTHER.")
     table, folds = _rows(record, problem, data, wishes)
     teacher = Predictor(record, store)
     taught, count = _taught(teacher, problem, table, folds)
     listener.say(f"{count:,} rows answered by {record.name!r}; its student learns from them.")
     weights = WEIGHT if WEIGHT in taught.column_names else None
-    lesson = problem.replace(
-        split=Split(kind="given", column=PART), weights=weights, name=name or f"{record.name}-small"
-    )
+    lesson = problem.replace(split=Split(kind="given", column=PART), weights=weights, name=student_name)
     wish = wishes.replace(
         name=lesson.name, begin=began, space="small", members=1, build_on=False, gate="", private=record.private
     )
