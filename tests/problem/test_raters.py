@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from polymath.problem import Graded, Problem
-from polymath.problem.raters import agreement, gathered, judge, majority, with_raters
+from polymath.problem.raters import agreement, counts, gathered, judge, with_raters
 from polymath.problem.sources import read
 from polymath.spec import BadInput
 
@@ -35,7 +35,7 @@ def test_dawid_skene_finds_who_errs_how_and_beats_the_vote():
     assert np.abs(found.confusion - CONFUSION).mean() < 0.05
     assert np.allclose(found.confusion.sum(2), 1) and np.allclose(found.prior, 1 / 3, atol=0.06)
     said, graded = found.posterior(codes).argmax(1), (codes >= 0).any(1)
-    assert np.mean((said == truth)[graded]) > np.mean((majority(codes, 3) == truth)[graded]) + 0.03
+    assert np.mean((said == truth)[graded]) > np.mean((counts(codes, 3).argmax(1) == truth)[graded]) + 0.03
     settled = judge(codes, 3, truth_N=np.where(np.arange(3000) < 500, truth, -1))
     assert np.abs(settled.confusion - CONFUSION).mean() <= np.abs(found.confusion - CONFUSION).mean() + 0.01
 

@@ -70,12 +70,6 @@ def with_raters(rows: Rows, raters: Mapping[str, Sequence[str]]) -> Rows:
     return replace(rows, table=gathered(rows.table, raters))
 
 
-def majority(codes_NK: np.ndarray, classes: int) -> np.ndarray:
-    """The class that most raters chose, int64 [N]; the lowest of several, -1 where nobody graded."""
-    votes_NC = counts(codes_NK, classes)
-    return np.where(votes_NC.any(1), votes_NC.argmax(1), -1)
-
-
 def counts(codes_NK: np.ndarray, classes: int) -> np.ndarray:
     """How many raters chose each class, float64 [N, C]."""
     votes_NC = np.zeros((len(codes_NK), classes))
