@@ -47,6 +47,8 @@ def test_evaluate_counts_the_rows_let_through(knowledge):
     found = store.task("gated").evaluate(frame)
     assert found["rows"] + found["rows_gated"] == 400 and found["rows_gated"] > 100
     assert found["scores"]["accuracy"] > 0.8
+    with pytest.raises(BadInput, match="the gate lets no row through"):
+        store.task("gated").evaluate(frame[frame.x < -0.5])
 
 
 def test_nothing_is_written_where_the_gate_says_no(knowledge):

@@ -72,7 +72,8 @@ def evaluate(predictor: Predictor, data: Any) -> dict[str, Json]:
             told = feature.calibrated(predicted.raw[feature.name], predictor.record.calibration.get(feature.name, {}))
             scores[feature.name] = feature.scores(told, target) | _said_scores(predictor, feature, table)
     if not scores:
-        raise BadInput("no row holds a known truth and usable inputs", file=rows.source, column=problem.outputs[0].name)
+        what = "no row holds a known truth and usable inputs" if len(opened) else "the gate lets no row through"
+        raise BadInput(what, file=rows.source, column=problem.outputs[0].name)
     shown: Any = next(iter(scores.values())) if len(problem.outputs) == 1 else scores
     result: dict[str, Json] = {
         "task": predictor.record.name,
