@@ -58,7 +58,7 @@ def learn(
         str | None, typer.Option(help="Who proposes experiments: bandit, random, surrogate, evolution, ...")
     ] = None,
     cutter: Annotated[str | None, typer.Option(help="Who cuts them between rungs: halving, top_k, median, ...")] = None,
-    space: Annotated[str | None, typer.Option(help="What is searched: all, paths, families or heads.")] = None,
+    space: Annotated[str | None, typer.Option(help="What is searched: all, paths, families, heads or small.")] = None,
     layer: Layers = None,
     memory: Memory = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Build upon no stored task.")] = False,
@@ -159,7 +159,7 @@ def absorb(
     name: Annotated[
         str | None, typer.Option("--name", "-n", help="Name of what is absorbed (default: from DATA).")
     ] = None,
-    budget: Budget = "10m",
+    budget: Budget = None,
     type_: Types = None,
     ignore: Ignore = None,
     seed: Annotated[int, typer.Option(help="Same seed and data: same features, if there is time for all rows.")] = 0,

@@ -33,7 +33,7 @@ Data = Annotated[
 Layers = Annotated[
     list[str] | None, typer.Option("--layer", help="A layer of your own, MODULE:CLASS; may be repeated.")
 ]
-Budget = Annotated[str | None, typer.Option("--budget", "-b", help="Time for everything: 60s, 10m, 2h.")]
+Budget = Annotated[str | None, typer.Option("--budget", "-b", help="Time for everything: 60s, 10m, 2h (default: 10m).")]
 Work = Annotated[
     float | None, typer.Option("--work", help="Work units instead of time: the same result on any machine.")
 ]
@@ -42,7 +42,9 @@ Device = Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")]
 Engine = Annotated[str, typer.Option("--engine", help="processes, or inline: everything in this process.")]
 Lanes = Annotated[int | None, typer.Option("--lanes", help="Experiments side by side (default: one per core).")]
 Memory = Annotated[str | None, typer.Option("--memory", help="Memory to stay below, for example 4GB.")]
-Types = Annotated[list[str] | None, typer.Option("--type", help="COLUMN=TYPE overrides an inferred type.")]
+Types = Annotated[
+    list[str] | None, typer.Option("--type", help="COLUMN=TYPE overrides an inferred type; may be repeated.")
+]
 Ignore = Annotated[list[str] | None, typer.Option("--ignore", help="Column to leave out; may be repeated.")]
 KNOWLEDGE = Path("knowledge")
 
