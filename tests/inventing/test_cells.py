@@ -168,6 +168,12 @@ def test_a_cell_leaves_as_one_file_of_plain_pytorch(tmp_path, seed):
             assert torch.allclose(a, b, atol=1e-5, equal_nan=True)
 
 
+@pytest.mark.parametrize("name", ["none", "2nd", "a b", ""])
+def test_a_name_that_no_class_can_have(name):
+    with pytest.raises(BadInput, match="no name for a class"):
+        source(ELMAN, name)
+
+
 # How they are tried --------------------------------------------------------------------------------------------------
 def test_corpora():
     read = corpus()

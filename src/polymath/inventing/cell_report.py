@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
-from ..engine import Engine, InLine, Processes
 from ..model.cells import GRU, LSTM, Cell, Node, parse_cell
 from ..model.cells.simplify import behaviour, simplified
 from ..model.cells.words import SIGNS, formula, formulas
@@ -19,6 +18,7 @@ from ..store import Store
 from .corpus import MANUAL, MANUAL_WORDS, PROGRAMS, corpus
 from .found import Inventions, Section, entries, furthest
 from .language import Trial, attempt
+from .plan import workers
 
 JUDGES: Mapping[str, Trial] = {
     PROGRAMS: Trial(parameters=60_000, steps=500, rates=(6e-3, 1.2e-2), seeds=(21, 22, 23)),
@@ -51,7 +51,7 @@ def cell_report(store: Store, found: Inventions, *, lanes: int) -> list[Section]
     less = ablations(best)
     asked = [(name, text, cell, trial) for text, trial in JUDGES.items() for name, cell in contenders.items()]
     asked += [(name, MANUAL, cell, ABLATED) for name, cell in [("nothing", best), *less]]
-    engine: Engine = InLine(answered) if lanes == 1 else Processes(answered, lanes=lanes, preload=["torch"])
+    engine = workers(answered, lanes=lanes)
     try:
         futures = [
             engine.submit(

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..engine import Engine, InLine, Processes
+from ..engine.interface import Function
 from ..search import Clock, Experiment, Ledger, Result, Setting, Sketch, draw, run
 from ..search.choices import Answer, Space
 from ..search.cutters import Cutter, Standing
@@ -145,10 +146,14 @@ def clock_of(order: Order, *, begin: float) -> Clock:
     return Clock(lanes=order.lanes, deadline=begin + order.budget_seconds)
 
 
-def engine_of(order: Order, work: Callable[[str], str]) -> Engine:
-    """Who measures: with a time to keep, what still runs at the end must be ended, and only a process can be."""
-    alone = order.lanes == 1 and order.budget_seconds is None
-    return InLine(work) if alone else Processes(work, lanes=order.lanes, preload=["torch"])
+def workers(work: Function, *, lanes: int, ended: bool = False) -> Engine:
+    """Who measures. `ended`: there is a time to keep; what runs then must be ended, and only a process can be."""
+    return InLine(work) if lanes == 1 and not ended else Processes(work, lanes=lanes, preload=["torch"])
+
+
+def engine_of(order: Order, work: Function) -> Engine:
+    """The workers of a search."""
+    return workers(work, lanes=order.lanes, ended=order.budget_seconds is not None)
 
 
 def searched(

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 
-from ..engine import Engine, InLine, Processes
-from ..engine.interface import Function
+from ..engine import Engine
 from ..search import Entry
 from ..spec import canonical, loads
 from ..store import Store
@@ -14,6 +14,7 @@ from . import judging, optimizers
 from .found import Inventions, Section, entries, furthest
 from .insight import ablations, recurring
 from .judging import BASELINE, Judged
+from .plan import workers
 
 BESIDE = ("adamw", "momentum", "lion", "powersign", "addsign")
 """What a found rule is held against."""
@@ -23,29 +24,15 @@ ABLATED_ON = 1
 MOST_RECURRING = 12
 
 
-def rule_report(store: Store, found: Inventions, *, lanes: int, length: float = 1.0) -> list[Section]:
-    """The sections about the best rule of a search; trains on the judging exercises what the store does not know yet.
-
-    `length`: of the judging exercises, for a quick look.
-    """
+def rule_report(store: Store, found: Inventions, *, lanes: int) -> list[Section]:
+    """The sections about the best rule of a search; trains on the judging exercises what is not known yet."""
     assert found.best is not None
     best = parse(found.best.expression)
-    judges = _engine(judging.answered, lanes)
-    try:
-        rules = {name: KNOWN[name] for name in BESIDE}
-        judged = judging.judge({**rules, WINNER: best}, judges, store=store, length=length)
-    finally:
-        judges.close()
-    workers = _engine(optimizers.answered, lanes)
-    try:
-        parts = _ablation(store, best, workers)
-    finally:
-        workers.close()
+    with closing(workers(judging.answered, lanes=lanes)) as judges:
+        judged = judging.judge({**{name: KNOWN[name] for name in BESIDE}, WINNER: best}, judges, store=store)
+    with closing(workers(optimizers.answered, lanes=lanes)) as ours:
+        parts = _ablation(store, best, ours)
     return [_against(judged), _by_exercise(judged), _recurring(entries(store, found.search)), parts]
-
-
-def _engine(function: Function, lanes: int) -> Engine:
-    return InLine(function) if lanes == 1 else Processes(function, lanes=lanes)
 
 
 def _against(judged: Judged) -> Section:

@@ -147,7 +147,7 @@ class PathModule(nn.Module):
             return
         training = self.training
         self.eval()
-        values = self._inputs(inputs)
+        values = dict(_port_values(self._steps, self.ports, inputs))
         for step in self._steps[: max(waiting) + 1]:
             module, arguments = self.genes[step.index], [values[source] for source in step.sources]
             if step.index in waiting:
@@ -191,9 +191,6 @@ class PathModule(nn.Module):
     def parameters_by_gene(self) -> dict[str, int]:
         """Number of trained or trainable numbers of each gene that is computed."""
         return {s.gene.name: sum(p.numel() for p in self.genes[s.index].parameters()) for s in self._steps}
-
-    def _inputs(self, inputs: Mapping[str, Tensor | Tokens]) -> dict[str, Value]:
-        return dict(_port_values(self._steps, self.ports, inputs))
 
     def _values(self, genes: Iterable[str], inputs: Mapping[str, Tensor | Tokens]) -> dict[str, Value]:
         """What these genes give."""

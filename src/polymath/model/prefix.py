@@ -98,7 +98,7 @@ def matching(
     `settled`: ports for which it is known, because the prefix translates what stands there.
     """
     found = dict(settled)
-    for port in set(part.ports) - set(settled):
+    for port in sorted(set(part.ports) - set(settled)):
         form = own[port]
         fits = [
             name

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ..problem.features._pixels import PixelTarget
 from ..problem.form import Form
-from .paired import lit, view
+from .paired import View, lit, mirrored, view
 from .recipe import PAIRED, Augmentation
 
 
@@ -100,27 +100,17 @@ class Augmenter:
 
 def move(x_BCHW: Tensor, random: np.random.Generator, *, flip: bool, shift: int) -> Tensor:
     """Each image shifted by its own whole number of pixels, mirrored at the border, and half of them flipped."""
-    size, channels, height, width = x_BCHW.shape
+    size, _, height, width = x_BCHW.shape
     rows_BH = np.broadcast_to(np.arange(height), (size, height))
     columns_BW = np.broadcast_to(np.arange(width), (size, width))
     if flip:
         columns_BW = np.where(random.random((size, 1)) < 0.5, columns_BW[:, ::-1], columns_BW)
     if shift:
         down, right = min(shift, height - 1), min(shift, width - 1)
-        rows_BH = _mirror(rows_BH + random.integers(-down, down + 1, (size, 1)), height)
-        columns_BW = _mirror(columns_BW + random.integers(-right, right + 1, (size, 1)), width)
-    rows = torch.from_numpy(np.ascontiguousarray(rows_BH)).to(x_BCHW.device)
-    columns = torch.from_numpy(np.ascontiguousarray(columns_BW)).to(x_BCHW.device)
-    pixels_BP = (rows[:, :, None] * width + columns[:, None, :]).flatten(1)
-    moved = x_BCHW.flatten(2).gather(2, pixels_BP[:, None, :].expand(size, channels, height * width))
-    return moved.view(size, channels, height, width)
-
-
-def _mirror(index: np.ndarray, size: int) -> np.ndarray:
-    """Indices outside 0..size-1 mirrored back at the border, the border itself not repeated."""
-    index = np.abs(index)
-    result: np.ndarray = (size - 1) - np.abs((size - 1) - index)
-    return result
+        rows_BH = mirrored(rows_BH + random.integers(-down, down + 1, (size, 1)), height)
+        columns_BW = mirrored(columns_BW + random.integers(-right, right + 1, (size, 1)), width)
+    place = rows_BH[:, :, None] * width + columns_BW[:, None, :]
+    return View(torch.from_numpy(place.reshape(size, -1)), height, width)(x_BCHW)
 
 
 def cut_out(x_BCHW: Tensor, random: np.random.Generator, *, side: int, fill: Tensor) -> Tensor:

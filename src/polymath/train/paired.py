@@ -74,7 +74,7 @@ def view(
         field = torch.from_numpy(random.normal(0, a.warp, (size, 2, COARSE, COARSE)).astype(np.float32))
         bent = F.interpolate(field, (tall, wide), mode="bicubic", align_corners=True).numpy()
         y, x = y + bent[:, 0], x + bent[:, 1]
-    place = _inside(y, height) * width + _inside(x, width)
+    place = mirrored(y, height) * width + mirrored(x, width)
     return View(torch.from_numpy(place.reshape(size, -1)), tall, wide)
 
 
@@ -118,8 +118,8 @@ def _signs(size: int, random: np.random.Generator) -> np.ndarray:
     return np.where(random.random((size, 1, 1)) < 0.5, np.float32(-1), np.float32(1))
 
 
-def _inside(place: np.ndarray, size: int) -> np.ndarray:
-    """The nearest pixel, mirrored back where it lies outside."""
+def mirrored(place: np.ndarray, size: int) -> np.ndarray:
+    """The nearest pixels, mirrored back at the border where they lie outside; the border itself is not repeated."""
     index = np.abs(np.rint(place).astype(np.int64))
     period = max(2 * (size - 1), 1)
     index = index % period

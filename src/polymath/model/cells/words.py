@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from keyword import iskeyword
 from textwrap import dedent
 
 from ...spec import BadInput
@@ -63,7 +64,8 @@ def source(cell: Cell, name: str) -> str:
     Its weights have the names and shapes of `CellModule`, so that those of a trained layer can be loaded into it.
     Raises BadInput for a name that cannot become that of a class.
     """
-    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]*", name):
+    named = "".join(word.capitalize() for word in re.split(r"[-_]", name))
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]*", name) or iskeyword(named):
         raise BadInput(
             "is no name for a class", value=name, remedy="Begin with a letter; use letters, digits, - and _."
         )
@@ -77,7 +79,7 @@ def source(cell: Cell, name: str) -> str:
     body = "\n".join(f"        {line}" for line in [*lines, f"return {cell.hidden}, {memory}"])
     said = "\n".join(f"    {line}" for line in formulas(cell))
     return _FILE.format(
-        name="".join(word.capitalize() for word in re.split(r"[-_]", name)),
+        name=named,
         formulas=said,
         slots=slots,
         num_x=plan.num_x,

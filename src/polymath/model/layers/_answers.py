@@ -6,6 +6,7 @@ D width, V tokens of the vocabulary.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import NamedTuple
 
 import torch
@@ -35,7 +36,7 @@ class State(NamedTuple):
         return self._replace(memory=tuple(one.index_select(0, index_B) for one in self.memory))
 
 
-class Decoder(nn.Module):
+class Decoder(nn.Module, ABC):
     """A module that maps (memory, answer) to the logits of each token of the answer, at once or token by token.
 
     `forward` reads the answer shifted right: the logits at a place depend on the tokens before it only. `step` gives
@@ -45,13 +46,13 @@ class Decoder(nn.Module):
     end: int
     """Id that ends an answer, and stands before its first token."""
 
+    @abstractmethod
     def begin(self, memory: Tokens) -> State:
         """State before the first token, one hypothesis for each example."""
-        raise NotImplementedError
 
+    @abstractmethod
     def step(self, state: State, ids_N: Tensor) -> tuple[Tensor, Tensor | None, State]:
         """Logits [N, V] of the token after `ids_N`, where the layer looked [N, S] (None: nowhere), the state after."""
-        raise NotImplementedError
 
 
 class Table(nn.Module):

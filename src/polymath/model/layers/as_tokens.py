@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import ClassVar, Literal
 
 import torch
@@ -28,7 +29,7 @@ class AsTokens(Layer):
 
     def form(self, *inputs: Form) -> Form:
         for one in inputs:
-            self.replace().take((one,), one.kind if one.kind in ("vector", "tokens", "map") else "vector")
+            self.take((one,), one.kind if one.kind in ("vector", "tokens", "map") else "vector")
             if one.vocabulary:
                 raise ValueError(f"as_tokens takes tokens that are vectors, got {one}; embed them first")
         if not inputs:
@@ -43,9 +44,7 @@ class AsTokens(Layer):
         return float(sum(self._count(one) * one.width * self.width for one in inputs))
 
     def _count(self, given: Form) -> int:
-        return {"vector": self.number, "map": given.size[0] * given.size[-1] if given.size else 1}.get(
-            given.kind, given.size[0] if given.size else 1
-        )
+        return self.number if given.kind == "vector" else math.prod(given.size)
 
 
 class _AsTokens(nn.Module):
@@ -54,9 +53,9 @@ class _AsTokens(nn.Module):
         self.parts = nn.ModuleList(parts)
 
     def forward(self, *inputs: Tensor | Tokens) -> Tokens:
-        made = [part(one) for part, one in zip(self.parts, inputs, strict=True)]
+        made: list[Tokens] = [part(one) for part, one in zip(self.parts, inputs, strict=True)]
         if len(made) == 1:
-            return Tokens(*made[0])
+            return made[0]
         return Tokens(torch.cat([one.values for one in made], 1), torch.cat([one.mask for one in made], 1))
 
 
