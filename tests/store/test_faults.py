@@ -141,6 +141,38 @@ def test_a_record_without_a_row_is_adopted(path):
         assert verify(store, level="full").exit_status == 0
 
 
+def test_opening_looks_only_into_what_has_changed(path, monkeypatch):
+    looked: list[str] = []
+    listdir = os.listdir
+    monkeypatch.setattr(os, "listdir", lambda place: looked.append(str(place)) or listdir(place))
+    fill(path, count=40)
+    looked.clear()
+    Store.open(path).close()
+    assert len(looked) > 20, "what has just changed may change again at the same time of the clock"
+    monkeypatch.setattr("polymath.store.objects.SETTLED_NANOSECONDS", 0)
+    for _ in range(2):
+        looked.clear()
+        with Store.open(path) as store:
+            before = contents(store)
+    assert not [place for place in looked if str(path / "records") in place]
+    with Store.open(path) as store:
+        lost = store.add_record("task", {"no row": True})
+    with sqlite3.connect(path / "catalog.db") as connection:
+        connection.execute("DELETE FROM record WHERE address=?", [lost])
+    connection.close()
+    looked.clear()
+    with Store.open(path) as store:
+        assert store.record(lost) == {"no row": True} and contents(store) != before
+        before = contents(store)
+    Store.open(path).close()
+    for kind in ("experiment", "task"):  # rows that were there when the note was made
+        with sqlite3.connect(path / "catalog.db") as connection:
+            connection.execute("DELETE FROM record WHERE kind=?", [kind])
+        connection.close()
+        with Store.open(path) as store:
+            assert contents(store) == before
+
+
 def test_a_record_waits_for_the_disk_once(path, monkeypatch):
     with Store.open(path) as store:
         store.add_record("task", {"n": 0})

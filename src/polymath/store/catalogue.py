@@ -14,13 +14,14 @@ import secrets
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 from ..spec import canonical
 from .database import Damaged, Database
 from .records import EXACT_INTEGER, TOMBSTONE, Record
 
 PAGE = 1000
+SETTLED = re.compile(r"records/([0-9a-f]{2})/([0-9]{1,19})", re.ASCII)
 FIELD = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 
 PAGE_OF_RECORDS = """
@@ -74,6 +75,8 @@ class Lease:
     alive: bool
 
 
+Shelf: TypeAlias = tuple[str, int]
+"""One shelf of records at one time: see `Objects.shelves`."""
 Indexed = Iterable[tuple[Record, Mapping[str, int]]]
 """Records, each with the sizes of all objects it concerns, itself included."""
 
@@ -211,6 +214,26 @@ class Catalogue:
 
     def addresses(self) -> set[str]:
         return {row[0] for row in self._typed("SELECT address FROM record", str)}
+
+    def count(self) -> int:
+        """Records that have a row."""
+        number: int = self._typed("SELECT count(*) FROM record", int)[0][0]
+        return number
+
+    def settled(self) -> dict[Shelf, int]:
+        """Shelves of records as they were when each of their records had a row, and how many these were.
+
+        A note of the same database as the rows: what takes rows from it (a power cut, a rebuild) takes later notes too.
+        """
+        rows = self._typed("SELECT key, value FROM meta", str, int)
+        found = [(SETTLED.fullmatch(key), number) for key, number in rows]
+        return {(match[1], int(match[2])): number for match, number in found if match and number > 0}
+
+    def settle(self, shelves: Mapping[Shelf, int]) -> None:
+        """Note that these shelves, and no others, are settled. Within a transaction."""
+        self._change("DELETE FROM meta WHERE key <> 'fence'")
+        for (shelf, stamp), number in shelves.items():
+            self._change("INSERT INTO meta VALUES(?, ?)", f"records/{shelf}/{stamp}", number)
 
     def rows(self, address: str) -> tuple[Any, ...] | None:
         """Everything the index says about one record, for comparing with the truth."""

@@ -10,7 +10,7 @@ import datetime
 import errno
 import hashlib
 import secrets
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 from .disk import Buffer
@@ -84,13 +84,17 @@ class Bucket:
             self._put(address, bytes(self.read(address)))
         return True
 
-    def addresses(self) -> Iterator[str]:
+    def shelves(self) -> dict[str, int]:
+        """None: a service tells of changes by a listing only."""
+        return {}
+
+    def addresses(self, *, but: Collection[str] = ()) -> Iterator[str]:
         def names() -> list[str]:
             pages = _obstore().list(self._bucket, prefix=self._prefix)
             return sorted(one["path"].rpartition("/")[2] for page in pages for one in page)
 
         found = self._asked(names, self._prefix, "Listing") or []
-        yield from (name for name in found if ADDRESS.fullmatch(name))
+        yield from (name for name in found if ADDRESS.fullmatch(name) and name[:2] not in but)
 
     def remove(self, address: str, *, older_than: float = 0.0) -> bool:
         about = self._about(address)

@@ -53,6 +53,8 @@ def check_objects(objects: Objects) -> None:
     objects.put_all(some)
     found = list(objects.addresses())
     assert found == sorted(set(found)) and set(some) < set(found), "every address once, in order"
+    assert set(objects.addresses(but={found[0][:2]})) == {one for one in found if one[:2] != found[0][:2]}
+    assert set(objects.shelves()) <= {one[:2] for one in found}, "shelves are where objects are"
     lost = sha256(b"never put")
     assert objects.size(lost) is None and not objects.keep(lost), "what is not here has no size"
     _raises(MissingObject, lambda: objects.read(lost), "what is not here is missing")

@@ -11,8 +11,9 @@ import hashlib
 import os
 import re
 import secrets
+import stat
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from enum import Enum
 from pathlib import Path
 from typing import Protocol
@@ -24,6 +25,8 @@ from .errors import CorruptObject, StoreError, SyncFailed, corrupt, from_os, mis
 ADDRESS = re.compile(r"[0-9a-f]{64}", re.ASCII)
 YOUNG_SECONDS = 24 * 3600.0
 """An object that was put or asked for so lately may be about to get its record."""
+SETTLED_NANOSECONDS = 2_000_000_000
+"""A folder that has not changed for so long will have another time after its next change, on any file system."""
 
 
 def checked(address: str) -> str:
@@ -80,8 +83,11 @@ class Objects(Protocol):
     def keep(self, address: str) -> bool:
         """Whether an object is here; if so it is young from now on."""
 
-    def addresses(self) -> Iterator[str]:
-        """Every address here, in order."""
+    def addresses(self, *, but: Collection[str] = ()) -> Iterator[str]:
+        """Every address here, in order; without those of some shelves."""
+
+    def shelves(self) -> dict[str, int]:
+        """Shelf -> a number that is another one after objects came or went. None that is not sure to tell."""
 
     def remove(self, address: str, *, older_than: float = 0.0) -> bool:
         """Take an object away if it is so many seconds old; False if not. True if it was gone."""
@@ -271,10 +277,29 @@ class Folder:
         except OSError as error:
             raise from_os(error, f"Looking for object {address}") from error
 
-    def addresses(self) -> Iterator[str]:
+    def shelves(self) -> dict[str, int]:
+        """Folder of `addresses` -> when it last changed, to the nanosecond.
+
+        Left out are links, and what changed just now: the system's clock may stand still for some milliseconds, and
+        then a further change would not be told.
+        """
+        before = time.time_ns() - SETTLED_NANOSECONDS
+        try:
+            states = {one.name: one.stat(follow_symlinks=False) for one in os.scandir(self.root) if len(one.name) == 2}
+        except FileNotFoundError:
+            return {}
+        except OSError as error:
+            raise from_os(error, f"Listing {self.root}") from error
+        return {
+            name: state.st_ctime_ns
+            for name, state in states.items()
+            if stat.S_ISDIR(state.st_mode) and state.st_ctime_ns < before
+        }
+
+    def addresses(self, *, but: Collection[str] = ()) -> Iterator[str]:
         """Every address here, in order; files with other names are none of ours."""
         try:
-            fans = sorted(entry.name for entry in os.scandir(self.root) if len(entry.name) == 2)
+            fans = sorted(one.name for one in os.scandir(self.root) if len(one.name) == 2 and one.name not in but)
         except FileNotFoundError:
             return
         except OSError as error:

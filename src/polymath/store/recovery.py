@@ -7,10 +7,13 @@ was never finished is set aside. So nothing that was acknowledged depends on any
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from . import disk, records, writing
+from .catalogue import Shelf
+from .database import Damaged
 from .errors import MissingObject, StoreError
 from .records import Record
 
@@ -19,6 +22,8 @@ if TYPE_CHECKING:
 
 RECORD = ".record"
 """Ending of the temporary name of a record."""
+WORTH_NOTING = 16
+"""Shelves: to look into fewer takes less time than to write that one need not."""
 
 
 def records_on_disk(
@@ -30,12 +35,15 @@ def records_on_disk(
 
     A damaged one is left out here and named by `verify`.
     """
-    for address in store.record_files.addresses():
-        if address not in known:
-            with contextlib.suppress(ValueError, StoreError):
-                record = records.read(store.record_files.read(address))
-                sizes = {ref: size for ref in record.refs if (size := store.size(ref)) is not None}
-                yield record, writing.own_sizes(record, sizes)
+    return _read(store, (address for address in store.record_files.addresses() if address not in known))
+
+
+def _read(store: Store, addresses: Iterable[str]) -> Iterator[tuple[Record, dict[str, int]]]:
+    for address in addresses:
+        with contextlib.suppress(ValueError, StoreError):
+            record = records.read(store.record_files.read(address))
+            sizes = {ref: size for ref in record.refs if (size := store.size(ref)) is not None}
+            yield record, writing.own_sizes(record, sizes)
 
 
 def rescue(store: Store) -> None:
@@ -61,10 +69,38 @@ def drop_incomplete(store: Store) -> None:
 
 
 def adopt(store: Store) -> None:
-    """Give rows to the records of processes that died between writing the file and the row."""
-    if next(records_on_disk(store, known=store.catalogue.addresses()), None) is not None:
+    """Give rows to the records of processes that died between writing the file and the row.
+
+    Shelves that have not changed since all their records had rows are not looked into, as long as there are as many
+    rows as they need: opening a store then costs the same however much it holds.
+    """
+    shelves = set(store.record_files.shelves().items())
+    noted = store.catalogue.settled()
+    same = {shelf: number for shelf, number in noted.items() if shelf in shelves}
+    found = list(store.record_files.addresses(but={name for name, _ in same}))
+    if len(found) + sum(same.values()) > store.catalogue.count():
+        same, found = {}, list(store.record_files.addresses())
+    known = store.catalogue.addresses() if found else set()
+    if next(_read(store, (one for one in found if one not in known)), None) is not None:
         with store.catalogue.transaction():
             take_in(store)
+        return
+    waiting = {address[:2] for address in found if address not in known}
+    counted = Counter(address[:2] for address in found)
+    settled = same | {(name, stamp): counted[name] for name, stamp in shelves if name in counted.keys() - waiting}
+    if len(settled.keys() - noted.keys()) >= WORTH_NOTING:
+        _note(store, settled)
+
+
+def _note(store: Store, settled: Mapping[Shelf, int]) -> None:
+    """Saves the next open some work. Where nothing can be written (a full disk) it has that work again."""
+    try:
+        with store.catalogue.transaction():
+            store.catalogue.settle(settled)
+    except Damaged:
+        raise
+    except StoreError:
+        return
 
 
 def take_in(store: Store) -> None:
