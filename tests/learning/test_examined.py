@@ -16,7 +16,7 @@ class Exam(examined._Exam):
     def __init__(self) -> None:
         pass
 
-    judging = (None,)
+    judging, table = (None,), None
     asked = 0
 
     class dataset:

@@ -14,9 +14,9 @@ from polymath.spec import BadInput, loads
 SIZES = ((32, 40), (32, 40), (24, 56))
 
 
-def scenes(folder, *, count=18, sizes=SIZES):
+def scenes(folder, *, count=18, sizes=SIZES, seed=0):
     """Red boxes on grey noise, of class 7; the box of every picture lies elsewhere."""
-    random = np.random.default_rng(0)
+    random = np.random.default_rng(seed)
     for n in range(count):
         height, width = sizes[n % len(sizes)]
         picture = random.integers(60, 130, (height, width, 3))
@@ -90,6 +90,29 @@ def test_numbers_at_every_pixel(tmp_path):
         (answer,) = task.predict(tmp_path / "maps" / "images" / "3.png")
     assert scores["pearson"] > 0.5 and scores["rmse"] < 8000
     assert answer["depth"]["value"].startswith("data:image/tiff;base64,")
+
+
+def test_new_pictures_with_a_class_that_is_new(learned, tmp_path):
+    new = scenes(tmp_path / "new", count=24, seed=1)
+    for n in range(24):  # half of the boxes are of another class and colour now
+        picture, label = (np.array(Image.open(new / name / f"{n:02d}.png")) for name in ("images", "labels"))
+        if n % 2:
+            picture[label == 7] = picture[label == 7][:, ::-1]
+            label[label == 7] = 9
+            label[0, 0] = 8 if n == 1 else label[0, 0]  # one pixel of 20,000 is no class
+        Image.fromarray(picture).save(new / "images" / f"{n:02d}.png")
+        Image.fromarray(label).save(new / "labels" / f"{n:02d}.png")
+    Image.new("L", (20, 12)).save(new / "labels" / "00.png")
+    Image.new("RGB", (40, 32)).save(new / "images" / "alone.png")
+    with Polymath(learned / "store") as knowledge:
+        knowledge.learn(learned / "scenes", name="wider", work=2, engine="inline", space="heads", cache=str(tmp_path))
+        task = knowledge.task("wider")
+        found = task.refresh(new, work=2, engine="inline", space="heads", cache=str(tmp_path))
+        assert found.published and (found.rows_old, found.rows_new) == (18, 23)
+        assert found.noticed == ("column 'labels': 1 new: 9; the head is widened",)
+        scores = task.evaluate(new)["scores"]
+        assert task.record.summary.rows_unused == 2
+    assert scores["iou 9"] > 0.7 and scores["iou ground"] > 0.8
 
 
 def test_masks_without_pictures_to_look_at(tmp_path):

@@ -63,8 +63,9 @@ def examine(
 ) -> tuple[Judged, tuple[float, float] | None]:
     """Answers and scores on the test rows, and the 95 % interval of the score shown (bootstrap over rows).
 
-    `table`: all rows as they came, for scores of whole answers. `ends`: `time.monotonic()` at which it must be over;
-    where whole answers take longer (pictures answered at every pixel, texts), an even sample of the rows is tested.
+    `table`: all rows as they came, for scores of whole answers; after a refresh the last ones alone, the new rows.
+    `ends`: `time.monotonic()` at which it must be over; where whole answers take longer (pictures answered at every
+    pixel, texts), an even sample of the rows is tested.
     """
     from ..model.build import build
 
@@ -75,7 +76,8 @@ def examine(
     scores = scores_of(problem, raw, targets, calibration)
     kept = shown_score(problem, scores)
     for output, more in exam.whole_scores(whole).items():
-        scores[output] |= more
+        # What only some rows tell takes the place of nothing that all of them do.
+        scores[output] = more | scores[output] if exam.first else scores[output] | more
     judged = Judged(rows, raw, targets, scores)
     interval = _interval(problem, judged, calibration, ends=ends)
     if interval is None:
@@ -139,26 +141,32 @@ class _Exam:
             return []
         return [one for one in self.dataset.problem.outputs if type(one).said_scores is not Feature.said_scores]
 
+    @property
+    def first(self) -> int:
+        """The first row of the dataset that the table holds."""
+        return 0 if self.table is None else len(self.dataset.folds) - self.table.num_rows
+
     def affordable(self, ends: float | None) -> tuple[np.ndarray, np.ndarray]:
         """Test rows to ask about, and those of them whose whole answers are made: as many as there is time for."""
         rows = self.dataset.test
-        whole = _even(rows, SAID_ROWS) if self.judging else rows[:0]
+        at_hand = rows[rows >= self.first]
+        whole = _even(at_hand, SAID_ROWS) if self.judging else rows[:0]
         if ends is None or len(whole) <= FEWEST_ROWS:
             return rows, whole
-        self.whole_scores(_even(rows, 2))  # what is made when it is first needed is not the price of a row
+        self.whole_scores(_even(at_hand, 2))  # what is made when it is first needed is not the price of a row
         pilot, begin = _even(rows, PILOT_ROWS), time.monotonic()
         if begin > ends:
-            return _even(rows, FEWEST_ROWS), _even(rows, FEWEST_ROWS)
+            return _even(rows, FEWEST_ROWS), _even(at_hand, FEWEST_ROWS)
         self.raw(pilot)
         middle = time.monotonic()
-        self.whole_scores(pilot)
+        self.whole_scores(_even(at_hand, PILOT_ROWS))
         end = time.monotonic()
         cost = (len(rows) * (middle - begin) + len(whole) * (end - middle)) / len(pilot)
         share = CAUTION * max(ends - end, 0.0) / max(cost, 1e-9)
         if share >= 1:
             return rows, whole
         rows = _even(rows, max(FEWEST_ROWS, int(share * len(rows))))
-        return rows, _even(rows, max(FEWEST_ROWS, int(share * len(whole))))
+        return rows, _even(at_hand, max(FEWEST_ROWS, int(share * len(whole))))
 
     def raw(self, rows: np.ndarray) -> dict[str, np.ndarray]:
         """What is kept of raw predictions."""
@@ -174,12 +182,12 @@ class _Exam:
         if any(one.answer.kind == "map" for one in judging):
             from ..model.decode.tiles import answer_pixels
 
-            table = self.table.take(rows)
+            table = self.table.take(rows - self.first)
             kept, told, _ = answer_pixels(self.module, problem, table, calibration=self.calibration)
             return {one.name: one.said_scores(told[one.name], table[one.name].take(kept)) for one in judging}
         inputs = {port: self.dataset.inputs[port][rows] for port in problem.ports}
         answers = said(self.module, problem, inputs, calibration=self.calibration)
-        table = self.table.select([one.name for one in judging]).take(rows)
+        table = self.table.select([one.name for one in judging]).take(rows - self.first)
         return {one.name: one.said_scores(answers[one.name], table[one.name]) for one in judging}
 
 

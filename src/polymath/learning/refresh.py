@@ -19,8 +19,10 @@ from ..model.layers import bring
 from ..predicting import HEAD, TaskRecord, load_record, versions
 from ..problem import Category, Dataset, Feature, Labels, Problem, near_duplicates
 from ..problem import splits as rowsplits
+from ..problem.features import PixelMap
 from ..problem.features.common import counted, key, shown
 from ..problem.joined import REPEATED, joined
+from ..problem.pictures import matched
 from ..problem.sources import Rows
 from ..spec import BadInput, Spec
 from ..store import Store
@@ -80,7 +82,7 @@ def refresh(data: Any, *, store: Store, wishes: Wishes, listener: Listener) -> t
     wishes = wishes.replace(private=record.private, layers=layers)
     cache = Path(wishes.cache) if wishes.cache else Path.home() / ".cache" / "polymath"
     problem = Problem.model_validate(record.problem)
-    rows = rows_of(data, problem, memory_bytes=wishes.memory_bytes)
+    rows = matched(rows_of(data, problem, memory_bytes=wishes.memory_bytes), problem)
     problem, noticed = _noticed(problem, rows, name=record.name)
     for line in noticed:
         listener.say(line)
@@ -199,13 +201,22 @@ def _noticed(problem: Problem, rows: Rows, *, name: str) -> tuple[Problem, tuple
             lines.append(line)
     outputs = []
     for feature in problem.outputs:
-        classes = _new_classes(feature, table[feature.name])
-        outputs.append(feature.replace(classes=(*_classes(feature), *classes)) if classes else feature)
+        wider, classes = _wider(feature, table[feature.name])
+        outputs.append(wider)
         if classes:
             some = ", ".join(shown(one) for one in classes[:NAMED])
             rest = f" and {len(classes) - NAMED} more" if len(classes) > NAMED else ""
             lines.append(f"column {feature.name!r}: {len(classes)} new: {some}{rest}; the head is widened")
     return problem.replace(outputs=tuple(outputs)), tuple(lines)
+
+
+def _wider(feature: Feature, values: pa.ChunkedArray) -> tuple[Feature, Sequence[Any]]:
+    """The target with the classes that are new behind the others, and these."""
+    if isinstance(feature, PixelMap):
+        wider = feature.wider(values)
+        return wider, wider.classes[feature.head_width :]
+    classes = _new_classes(feature, values)
+    return feature.replace(classes=(*_classes(feature), *classes)) if classes else feature, classes
 
 
 def _classes(feature: Feature) -> Sequence[Any]:

@@ -31,6 +31,8 @@ MOST_CLASSES = 250
 DEEPEST = 65_535
 """Greatest grey value of a mask that is answered."""
 VOID_NAMES = ("void", "ignore", "ignored", "unlabeled", "unlabelled", "unknown", "don't care", "dontcare")
+STRAY = 1e-4
+"""Share of the pixels of new masks from which a value that is no class yet is one; rarer ones are void."""
 UPRIGHT = 0.1
 """Shares of classes in the upper and lower halves that differ by more show which way is up."""
 
@@ -135,6 +137,32 @@ class PixelMap(PixelTarget):
         if len(there) < 2:
             raise self.refuse("all pixels of all masks are of one class, so there is nothing to learn")
         return self.replace(values=tuple(there), void=void)
+
+    def wider(self, values: pa.ChunkedArray) -> PixelMap:
+        """This measured feature with the classes of further masks that it does not know yet, behind its own.
+
+        A value that is rarer than `STRAY` in them is no class: masks that were shrunk with blurred edges hold many.
+        """
+        more = (name for name in part_names(values) if name not in self.parts) if self.parts else ()
+        wide = self.replace(parts=(*self.parts, *more))
+        found, _ = wide._each(values, wide._halves)
+        counts: dict[int, float] = {}
+        void = {*self.void, *(() if 255 in self.values else (255,))}
+        for one in found:
+            for value, halves in (one or {}).items():
+                if value >= 0 and value not in void:
+                    counts[value] = counts.get(value, 0.0) + float(halves.sum())
+        least = STRAY * sum(counts.values())
+        new = sorted(value for value, count in counts.items() if value not in self.values and count >= least)
+        if not new or len(self.values) + len(new) > MOST_CLASSES:
+            return self
+        shares = [counts[value] / sum(counts.values()) for value in new]
+        names = (wide.parts[value - 1] if wide.parts else colour_name(value) for value in new)
+        return wide.replace(
+            values=(*self.values, *new),
+            names=(*self.names, *names) if self.names else (),
+            shares=tuple(np.asarray([*(one * (1 - sum(shares)) for one in self.shares), *shares]).round(9).tolist()),
+        )
 
     # Targets -----------------------------------------------------------------------------------------------------
     def encode_target(self, values: pa.ChunkedArray) -> Encoded:
