@@ -7,6 +7,7 @@ import pyarrow as pa
 import pytest
 import torch
 
+from polymath.problem import Problem, Text
 from polymath.problem.features.reply import MOST_CHARACTERS, Reply, kind
 from polymath.spec import BadInput
 
@@ -88,3 +89,12 @@ def test_whether_the_true_reply_is_among_those_suggested(feature):
     answers = [{"replies": [{"reply": "Yes"}]}, {"replies": [{"reply": "no"}]}, {"replies": []}]
     assert feature.said_scores(answers, column("yes!", "Maybe later.", None)) == {"suggested": 0.5}
     assert feature.places(feature.encode_target(column("No!", "never heard")).array).tolist()[1] == -1
+
+
+def test_texts_beside_a_reply_are_cut_alike():
+    words = column("a table for two", "open on sunday", "thank you", "where is it")
+    table = pa.table({"before": words, "message": words, "as_it_is": words, "reply": column(*TEXTS[:4])})
+    texts = (Text(name="before"), Text(name="message"), Text(name="as_it_is", lower=False))
+    measured = Problem(name="chat", inputs=texts, outputs=(Reply(name="reply", width=4),)).measure(table, range(4))
+    before, message, as_it_is = measured.inputs
+    assert before.subwords == message.subwords == measured.outputs[0].subwords != as_it_is.subwords

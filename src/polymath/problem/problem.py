@@ -154,8 +154,10 @@ class Problem(Spec):
         """
         self.check(table, targets=True)
         chosen = np.sort(np.asarray(indices, dtype=np.int64))
-        inputs = []
+        inputs: list[Feature] = []
         for feature in self.inputs:
+            for output in self.outputs:
+                feature = output.aligned(feature, inputs)
             rows = _spread(chosen, feature.most_measured)
             if encoded and feature.name in encoded:
                 inputs.append(feature.with_statistics(encoded[feature.name][rows]))

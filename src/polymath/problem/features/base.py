@@ -81,6 +81,10 @@ class Feature(Spec):
         """As an output, before it is measured: with what it may take over from measured inputs."""
         return self
 
+    def aligned(self, raw: Feature, inputs: Sequence[Feature]) -> Feature:
+        """As an output: an input before it is measured, with what it has to share with inputs measured before it."""
+        return raw
+
     def sized(self, values: pa.ChunkedArray) -> Self:
         """This feature with its form settled, where `encoded_once`. May be asked with all rows, test rows too."""
         return self

@@ -71,8 +71,15 @@ class Reply(Feature):
 
     def beside(self, inputs: Sequence[Feature]) -> Feature:
         """Cut as the first text is, so that a word means the same in messages and replies."""
-        cut = next((one.subwords for one in inputs if isinstance(one, Text) and one.lower), None)
+        cut = _cut(inputs)
         return self if cut is None or self.subwords is not None else self.replace(subwords=cut)
+
+    def aligned(self, raw: Feature, inputs: Sequence[Feature]) -> Feature:
+        """Texts are cut alike too: a word of an earlier turn means what it means in the message."""
+        cut = _cut(inputs)
+        if cut is None or not isinstance(raw, Text) or not raw.lower or raw.subwords is not None:
+            return raw
+        return raw.replace(subwords=cut)
 
     def measure(self, values: pa.ChunkedArray, *, as_output: bool = False) -> Reply:
         texts = [text for text in self._texts(values)[0] if text]
@@ -231,6 +238,11 @@ class Reply(Feature):
 def kind(text: str) -> str:
     """What makes two replies the same response: capitals and what stands at the end make no difference."""
     return END.sub("", normalise(text, lower=True)) or text
+
+
+def _cut(inputs: Sequence[Feature]) -> Subwords | None:
+    """How the first text is cut that is measured and in small letters."""
+    return next((one.subwords for one in inputs if isinstance(one, Text) and one.lower), None)
 
 
 def _keys(target: torch.Tensor) -> torch.Tensor:
