@@ -28,6 +28,11 @@ WIDE = pixels(8, 12, 9)
 
 # Kind -> descriptions, each with inputs that it takes.
 EXAMPLES: dict[str, list[tuple[dict[str, object], tuple[Form, ...]]]] = {
+    "adapter": [
+        ({"hidden": 3}, (NUMBERS,)),
+        ({"hidden": 3}, (WORDS,)),
+        ({"hidden": 3, "activation": "gelu"}, (PICTURE,)),
+    ],
     "cell": [
         ({"width": 8, "cell": LSTM.model_dump(mode="json")}, (WORDS,)),
         ({"width": 4, "cell": GRU.model_dump(mode="json"), "both_ways": False, "depth": 2, "dropout": 0.1}, (WORDS,)),
@@ -127,6 +132,7 @@ EXAMPLES: dict[str, list[tuple[dict[str, object], tuple[Form, ...]]]] = {
         for operation in ("convolution", "separable", "feed_forward")
         for width, norm in ((8, "layer"), (6, "none"))
     ],
+    "router": [({"width": 6}, (NUMBERS, vector(3))), ({"width": 2}, (NUMBERS,))],
     "transformer": [({"heads": 2, "depth": 1}, (WORDS,)), ({"heads": 1, "positions": "none", "depth": 1}, (WORDS,))],
     "transformer_decoder": [({"heads": 2, "depth": 1}, (WORDS, IDS)), ({"heads": 1}, (WORDS, tokens(5, vocabulary=9)))],
     "trees": [

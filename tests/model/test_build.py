@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from polymath.model.build import build, get_weights
+from polymath.model.build import as_value, build, get_weights
 from polymath.model.path import Path
 from polymath.problem.form import Tokens, pixels, tokens, vector
 
@@ -211,3 +211,22 @@ def test_an_output_is_given_without_the_ports_of_the_others():
     assert module.memory("w", batch())[1].values.shape == (6, 4, 8)
     with pytest.raises(ValueError, match="reads port 'answer'"):
         module(batch())
+
+
+def test_tokens_read_from_the_cache_have_the_mask_that_they_had():
+    """What a frozen layer gives for texts is kept without its mask: zeros stand where no token is."""
+    ids, words = tokens(4, vocabulary=9), tokens(4, width=6)
+    embedding = build(
+        Path.model_validate(
+            {
+                "genes": [{"name": "e", "layer": {"kind": "embedding", "width": 6}, "inputs": ["in:text"]}],
+                "outputs": {"e": "e"},
+            }
+        ),
+        {"text": ids},
+    ).eval()
+    texts = torch.tensor([[3, 5, 0, 0], [1, 2, 3, 4], [0, 0, 0, 0]])
+    kept = embedding({"text": texts})["e"].detach()
+    found = as_value(kept, words)
+    assert isinstance(found, Tokens)
+    assert torch.equal(found.mask, texts != 0)

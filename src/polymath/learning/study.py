@@ -369,8 +369,15 @@ class Study:
         """Tasks whose genes are in the path, and those from whose genes, cloned and trained on, a member has grown."""
         tasks = {parent.name: parent.task for parent in self.provenance.parents}
         chosen = {str(c.value) for number in weights for c in self.experiments[number].trace.choices}
-        grown = {task for name, task in tasks.items() if name in chosen}
-        return tuple(sorted(grown | {task for task, lent in self.provenance.lent.items() if lent & path.addresses}))
+        found = {task for name, task in tasks.items() if name in chosen}
+        lent = self.provenance.lent
+        left = path.addresses.difference(*(lent[task] for task in found))
+        # A gene that several tasks share comes from the one of which the path holds the most.
+        for task in sorted(lent, key=lambda task: (len(lent[task] - path.addresses), task)):
+            if lent[task] & left:
+                found.add(task)
+                left -= lent[task]
+        return tuple(sorted(found))
 
     @property
     def metric_name(self) -> str:

@@ -237,9 +237,9 @@ def _port_values(
 
 
 def as_value(x: Tensor | Tokens, form: Form) -> Value:
-    """What stands at a port as the value of its form: tokens get their mask."""
+    """What stands at a port as the value of its form: tokens get their mask; layers leave zeros where no token is."""
     if form.kind == "tokens" and not isinstance(x, Tokens):
-        return Tokens(x, x != 0 if form.vocabulary else x.new_ones(x.shape[:2]).bool())
+        return Tokens(x, x != 0 if form.vocabulary else (x != 0).any(-1))
     return x
 
 

@@ -214,6 +214,8 @@ def _check_padding(
         changed.append(value)
     before, after = _answer(module, values), _answer(module, changed)
     assert _close(_tensor(after, form), _tensor(before, form)), "padding does not count"
+    if isinstance(before, Tokens) and not form.vocabulary and layer.num_inputs == 1:
+        assert not before.values[~before.mask].any(), "zeros stand where no token is"
 
 
 def _close(a: Tensor, b: Tensor) -> bool:

@@ -14,6 +14,7 @@ from inspect import isabstract
 from typing import Any
 
 from ...spec import BadInput
+from .adapter import Adapter
 from .as_tokens import AsTokens
 from .base import KeepsForm, Layer
 from .cell import CellLayer
@@ -56,6 +57,7 @@ from .residual_mlp import ResidualMlp
 from .residual_stage import ResidualStage
 from .resized import Resized
 from .responses import Responses
+from .router import Router
 from .scale import Scale
 from .tokens_block import TokensBlock
 from .transformer import Transformer
@@ -67,6 +69,7 @@ from .vector_block import VectorBlock
 from .whitening import Whitening
 
 LAYERS: tuple[type[Layer], ...] = (
+    Adapter,
     AsTokens,
     CellLayer,
     Columns,
@@ -108,6 +111,7 @@ LAYERS: tuple[type[Layer], ...] = (
     ResidualStage,
     Resized,
     Responses,
+    Router,
     Scale,
     TokensBlock,
     Transformer,

@@ -44,7 +44,7 @@ class Design(Spec):
     path: Path | None = None
     recipe: Recipe
     parent: str = ""
-    """The task whose genes it begins with."""
+    """The task whose genes it begins with, or several."""
     starts: tuple[Path, ...] = ()
     """By fold what to go on from instead of `path`: see `Job.starts`."""
 
@@ -201,8 +201,9 @@ class ProblemSpace:
         )
         recipe = with_adopted(choose, recipe, settings.rules)
         names = [gene.name for gene in path.genes if gene.weights]
-        begun = (parent.task for parent in parents if any(name.startswith(f"{parent.task}.") for name in names))
-        return Design(method=method, path=path, recipe=recipe, parent=next(begun, ""))
+        tasks = dict.fromkeys(parent.task for parent in parents)
+        begun = [task for task in tasks if any(name.startswith(f"{task}.") for name in names)]
+        return Design(method=method, path=path, recipe=recipe, parent=" and ".join(begun))
 
     def _own(self, choose: Choose, nets: tuple[Own, ...], tuned: tuple[str, ...]) -> Design:
         path, starts, recipe = continued(choose, nets, tuned)

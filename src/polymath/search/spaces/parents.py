@@ -1,19 +1,31 @@
 """What a new task may build upon: prefixes of stored paths, as choices. Idea two: they enter frozen, and never change.
 
 A prefix is read by a cheap head, by a trained head, or it is where a net begins: its last genes are cloned, which gives
-them new weights, and trained on; the genes before them stay shared with the task they came from.
+them new weights, and trained on, or small adapters behind its genes are trained; the genes before them stay shared with
+the task they came from, and behind an adapter the weights do. Several prefixes meet in a gate.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+from ...model.layers.adapter import Adapter
+from ...model.layers.router import Router
 from ...model.path import Gene, Path
 from ...model.prefix import END
+from ...problem.form import Form
 from ...spec import Spec
 from ...train.recipe import Augmentation, GradientRecipe
 from ..choices import Choose
 
 NOTHING = "nothing"
 """The option of starting fresh; always the first."""
+SEVERAL = "several"
+"""The option of reading several parents at once; always the last."""
+MOST_SEVERAL = 4
+"""Parents that one gate weighs: each is computed for every row that is asked."""
+LEAST_ADAPTED = 8
+"""Width of what an adapter corrects: narrower values are pixels and columns."""
 
 
 class Parent(Spec):
@@ -47,17 +59,75 @@ def choose_parent(choose: Choose, name: str, parents: tuple[Parent, ...]) -> Par
     return next((parent for parent in parents if parent.name == taken), None)
 
 
-def begun(choose: Choose, parent: Parent) -> tuple[list[Gene], str]:
+def choose_parents(choose: Choose, name: str, parents: tuple[Parent, ...]) -> tuple[Parent, ...]:
+    """Start from nothing, from one of the parents, or from several, each of another task."""
+    most = min(len({parent.task for parent in parents}), MOST_SEVERAL)
+    several = [SEVERAL] if most > 1 else []
+    taken = choose(name, [NOTHING, *(parent.name for parent in parents), *several])
+    if taken != SEVERAL:
+        return tuple(parent for parent in parents if parent.name == taken)
+    found: list[Parent] = []
+    for place in range(choose(f"{SEVERAL}.parents", list(range(2, most + 1)))):
+        left = {one.name: one for one in parents if one.task not in {other.task for other in found}}
+        found.append(left[choose(f"{SEVERAL}.{place}", list(left))])
+    return tuple(found)
+
+
+def begun(choose: Choose, parent: Parent, ports: Mapping[str, Form] | None = None) -> tuple[list[Gene], str]:
     """Genes of a net that begins with a parent, and the one that gives its vector.
 
-    Some of the parent's last genes with weights are cloned, that is, trained on as new genes; the rest stay shared.
+    Some of the parent's last genes with weights are cloned, that is, trained on as new genes, or have adapters put
+    behind them; the rest stay shared. `ports`: what the parent reads; None = without adapters.
     """
     own = [gene.name for gene in parent.path.genes if gene.weights]
-    tuned = choose("parent.tune", ["none", "last", "half", "all"])
-    count = {"none": 0, "last": 1, "half": (len(own) + 1) // 2, "all": len(own)}[tuned]
-    cloned = set(own[len(own) - count :])
+    adaptable = [] if ports is None else _adaptable(parent.path, ports)
+    tuned = choose("parent.tune", ["none", "last", "half", "all", *(["adapters"] if adaptable else [])])
+    if tuned == "adapters":
+        return _adapted(choose, parent, adaptable), parent.path.outputs[END]
+    cloned = _last(own, tuned)
     genes = [gene.replace(frozen=gene.name not in cloned) for gene in parent.path.genes]
     return genes, parent.path.outputs[END]
+
+
+def _last(names: list[str], share: str) -> set[str]:
+    """None of the names, the last, the last half or all of them."""
+    count = {"none": 0, "last": 1, "half": (len(names) + 1) // 2, "all": len(names)}[share]
+    return set(names[len(names) - count :])
+
+
+def _adaptable(path: Path, ports: Mapping[str, Form]) -> list[str]:
+    """Genes with weights behind which an adapter fits."""
+    forms = path.forms(ports)
+    return [
+        gene.name
+        for gene in path.genes
+        if gene.weights and forms[gene.name].width >= LEAST_ADAPTED and not forms[gene.name].vocabulary
+    ]
+
+
+def _adapted(choose: Choose, parent: Parent, adaptable: list[str]) -> list[Gene]:
+    """The parent's genes, all frozen, with adapters behind some of the last.
+
+    An adapter takes the name of the gene that it corrects, so that what was read from the one is read from the other.
+    """
+    places = _last(adaptable, choose("parent.adapters", ["half", "all", "last"]))
+    layer = Adapter(hidden=choose("parent.adapter", [16, 8, 32, 64]))
+    genes: list[Gene] = []
+    for gene in parent.path.genes:
+        if gene.name in places:
+            stored = f"{gene.name}.stored"
+            genes += [gene.replace(name=stored), Gene(name=gene.name, layer=layer, inputs=(stored,))]
+        else:
+            genes.append(gene)
+    return genes
+
+
+def gated(choose: Choose, parents: tuple[Parent, ...]) -> tuple[list[Gene], str]:
+    """Genes of a net that reads several parents, all frozen, through a gate, and the one that gives its vector."""
+    genes = [gene for parent in parents for gene in parent.path.genes]
+    gate = Router(width=choose(f"{SEVERAL}.width", [128, 64, 256]))
+    ends = tuple(parent.path.outputs[END] for parent in parents)
+    return [*genes, Gene(name="gate", layer=gate, inputs=ends)], "gate"
 
 
 def careful(choose: Choose, recipe: GradientRecipe, path: Path) -> GradientRecipe:

@@ -13,7 +13,7 @@ from ...spec import BadInput
 from ...train.recipe import Augmentation, GradientRecipe
 from ..choices import Choose, Recorder, first
 from . import images, pixels, raters, replies, sentences, tables, texts
-from .parents import Parent, begun, careful, choose_parent
+from .parents import Parent, begun, careful, choose_parents, gated
 from .pieces import around, between, bounded
 
 Encoder = Callable[..., tuple[list[Gene], str]]
@@ -54,18 +54,18 @@ def problem_space(
         raise BadInput(f"cannot be learned beside {one!r}", column=other, remedy="Learn it as a task of its own.")
     for space in special:
         return space(choose, problem, rows=rows, layers=layers, parents=parents)
-    parent = choose_parent(choose, "start from", parents) if parents else None
+    chosen = choose_parents(choose, "start from", parents) if parents else ()
     ports = tuple(sorted(problem.ports.items()))
     outputs = tuple((output.name, output.head_width) for output in problem.outputs)
-    most = max_work(ports, outputs) + (parent.path.work(dict(ports)) if parent else 0.0)
+    most = max_work(ports, outputs) + sum(parent.path.work(dict(ports)) for parent in chosen)
     path = bounded(
         choose,
-        lambda choose, scale: _path(choose, ports, outputs, scale=scale, layers=layers, parent=parent),
+        lambda choose, scale: _path(choose, ports, outputs, scale=scale, layers=layers, parents=chosen),
         fits=lambda path: path.work(dict(ports)) <= most,
     )
     path = raters.graded(choose, path, problem)
     how = recipe(choose, dict(ports), rows=rows, mirrored=mirrored)
-    return path, careful(choose, how, path) if parent else how
+    return path, careful(choose, how, path) if chosen else how
 
 
 @lru_cache(maxsize=64)
@@ -82,15 +82,16 @@ def _path(
     *,
     scale: float,
     layers: Sequence[str],
-    parent: Parent | None = None,
+    parents: tuple[Parent, ...] = (),
 ) -> Path:
     genes: list[Gene] = []
     vectors: list[str] = []
-    if parent is not None:
-        genes, name = begun(choose, parent)
+    if parents:
+        genes, name = begun(choose, parents[0], dict(ports)) if len(parents) == 1 else gated(choose, parents)
         vectors.append(name)
+    read = {port for parent in parents for port in parent.path.ports}
     for number, (port, form) in enumerate(ports):
-        if parent is not None and port in parent.path.ports:
+        if port in read:
             continue
         prefix = ROW if port == ROW else f"port{number}"
         more, name = ENCODERS[form.kind](choose, port, form, prefix=prefix, scale=scale, layers=layers)

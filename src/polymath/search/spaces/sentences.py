@@ -55,7 +55,7 @@ def space(
     forms = dict(problem.all_ports)
     parent = choose_parent(choose, "start from", parents) if parents else None
     if parent is not None:
-        genes, name = begun(choose, parent)
+        genes, name = begun(choose, parent, problem.ports)
         sources.append(name)
     for number, (port, form) in enumerate(sorted(problem.ports.items())):
         more, name = _reader(choose, port, form, made, prefix=f"port{number}", layers=layers)
@@ -138,7 +138,9 @@ def _reader(
 def _text(port: str, form: Form, made: _Made, *, prefix: str) -> tuple[list[Gene], str]:
     chain = Chain({f"{INPUT}{port}": form})
     length = LONGEST if form.size[0] > LONGEST else 0
-    chain.add(f"{prefix}.embedding", Embedding(width=made.width, length=length, dropout=made.dropout))
+    scaled = made.family != "transformer"
+    table = Embedding(width=made.width, length=length, dropout=made.dropout, scaled=scaled)
+    chain.add(f"{prefix}.embedding", table)
     if made.family == "transformer":
         layer = Transformer(
             depth=made.depth, heads=made.heads, expansion=made.expansion, dropout=made.dropout, activation="relu"
