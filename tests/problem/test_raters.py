@@ -7,7 +7,9 @@ import pyarrow as pa
 import pytest
 import torch
 
+from polymath.model.layers.raters import Raters
 from polymath.problem import Graded, Problem
+from polymath.problem.form import vector
 from polymath.problem.raters import agreement, counts, gathered, judge, with_raters
 from polymath.problem.sources import read
 from polymath.spec import BadInput
@@ -88,6 +90,38 @@ def test_the_loss_learns_from_soft_labels_and_from_each_rater(graded):
     each = [[-float(wide[n, code]) for code in row if code >= 0] for n, row in enumerate(codes.tolist())]
     mean = torch.tensor([np.mean(one) if one else 0.0 for one in each])
     assert torch.allclose(feature.loss(wide, codes), mean.float(), atol=1e-4)
+
+
+def test_one_truth_explains_all_labels_of_a_row(graded):
+    feature, column, _ = graded
+    target = feature.encode_target(column).array[:40]
+    log_BC = torch.randn(40, 3, generator=torch.Generator().manual_seed(0)).log_softmax(1)
+    confusion = torch.from_numpy(CONFUSION).clamp_min(1e-6).float()
+    expected = []
+    for chance, (settled, *labels) in zip(log_BC.exp(), target.tolist(), strict=True):
+        for rater, label in enumerate(labels):
+            chance = chance * (confusion[rater, :, label] if label >= 0 else 1)
+        known = settled >= 0 or max(labels) >= 0
+        expected.append(-torch.log(chance[settled] if settled >= 0 else chance.sum()) if known else torch.tensor(0.0))
+    given = torch.cat([log_BC, confusion.log().flatten().expand(40, -1)], 1)
+    assert torch.allclose(feature.loss(given, torch.from_numpy(target)), torch.stack(expected), atol=1e-4)
+
+
+@pytest.mark.parametrize("how", ["matrices", "joint"])
+def test_the_layer_finds_who_errs_how(how):
+    truth, codes = drawn(1500)
+    feature = Graded(name="kind", raters=("r0", "r1", "r2"), classes=("ash", "beech", "oak"))
+    layer = Raters(raters=3, how=how).build(vector(3))
+    logits = torch.eye(3)[truth] * 4  # a net that knows
+    target = torch.from_numpy(np.concatenate([np.full((1500, 1), -1), codes], 1))
+    rule = torch.optim.Adam(layer.parameters(), lr=0.1)
+    for _ in range(60):
+        rule.zero_grad()
+        feature.loss(layer(logits), target).mean().backward()
+        rule.step()
+    found = layer.logits.detach().view(3, 3, 3).softmax(2).numpy()
+    assert np.abs(found - CONFUSION).mean() < 0.05
+    assert layer.eval()(logits) is logits
 
 
 def test_adjudicated_rows_are_what_scores_count(graded):

@@ -89,7 +89,7 @@ def test_towers_meet_in_a_pair_and_learn(chat, seed):
 
 def test_the_ways_of_raters_are_one_choice(trees):
     ways = set()
-    for seed in range(12):
+    for seed in range(16):
         path, _ = drawn(trees, seed)
         last = next(gene for gene in path.genes if gene.name == path.outputs["kind"])
         ways.add(getattr(last.layer, "how", "likely") if last.layer.kind == "raters" else "likely")
@@ -99,7 +99,7 @@ def test_the_ways_of_raters_are_one_choice(trees):
         loss = loss_of(module(batch.inputs), batch, outputs={"kind": trees.outputs[0]}, smoothing=0.0)
         loss.backward()
         assert loss.item() >= 0 and module.eval()(batch.inputs)["kind"].shape == (8, 3)
-    assert ways == {"votes", "likely", "matrices", "tendencies"}
+    assert ways == {"votes", "likely", "joint", "matrices", "tendencies"}
 
 
 def test_the_default_of_few_rows_is_small(chat):

@@ -22,11 +22,13 @@ class Raters(Layer):
     `votes`: all say what is true, so each label counts as one vote. `matrices`: each says class l where c is true with
     a probability of their own, learned with the rest: the crowd layer of Rodrigues and Pereira (2018, arXiv:1709.01779,
     section 3, 'MW'), normalised. `tendencies`: each favours some classes, whatever is true ('B' of the same paper).
+    `joint`: as `matrices`, but [B, C + K C C], the matrices themselves, so that the labels of a row are explained by
+    one truth (Raykar et al. 2010, equation 9; for nets, Khetan et al. 2018, arXiv:1712.04577).
     """
 
     kind: Literal["raters"] = "raters"
     raters: int = Field(ge=2, le=1024)
-    how: Literal["votes", "matrices", "tendencies"] = "votes"
+    how: Literal["votes", "matrices", "tendencies", "joint"] = "votes"
 
     def form(self, *inputs: Form) -> Form:
         return vector(self.take(inputs, "vector")[0].width)
@@ -35,7 +37,7 @@ class Raters(Layer):
         return _Raters(self, self.take(inputs, "vector")[0].width)
 
     def work(self, *inputs: Form) -> float:
-        return float(self.raters * inputs[0].width ** (2 if self.how == "matrices" else 1))
+        return float(self.raters * inputs[0].width ** (2 if self.how in ("matrices", "joint") else 1))
 
 
 class _Raters(nn.Module):
@@ -43,7 +45,7 @@ class _Raters(nn.Module):
         super().__init__()
         self.raters, self.how = layer.raters, layer.how
         # Flat, so that weight decay spares them: they describe people, and are no weights to be kept small.
-        if layer.how == "matrices":
+        if layer.how in ("matrices", "joint"):
             self.logits = nn.Parameter((SURE * torch.eye(width)).expand(layer.raters, -1, -1).flatten().clone())
         elif layer.how == "tendencies":
             self.logits = nn.Parameter(torch.zeros(layer.raters * width))
@@ -59,5 +61,7 @@ class _Raters(nn.Module):
             told_KC = (log_C.unsqueeze(-2) + self.logits.view(self.raters, width)).log_softmax(-1)
         else:
             log_KCC = self.logits.view(self.raters, width, width).log_softmax(-1)
+            if self.how == "joint":
+                return torch.cat([log_C, log_KCC.flatten().expand(*x.shape[:-1], -1)], -1)
             told_KC = (log_C[..., None, :, None] + log_KCC).logsumexp(-2)
         return torch.cat([log_C, told_KC.flatten(-2)], -1)

@@ -33,7 +33,8 @@ class Graded(Category):
     The values are a struct for each row (`raters.gathered`); plain values are adjudicated labels. Scores compare with
     the adjudicated label where there are some, else with what is most likely true given all labels and how each rater
     errs (Dawid and Skene 1979). A raw prediction [B, C] learns that as a soft label; one of (1 + K) C columns holds log
-    probabilities of what is true, then of what each rater will say, and learns from each label by itself.
+    probabilities of what is true, then of what each rater will say, and learns from each label by itself; one of
+    C + K C C columns holds log probabilities of what is true, then of what each rater says where each class is true.
     """
 
     type: Literal["graded"] = "graded"  # type: ignore[assignment]
@@ -117,6 +118,9 @@ class Graded(Category):
             soft_BC = self._posterior(target) * (1 - smoothing) + smoothing / width
             soft_B: torch.Tensor = torch.where(known_B, -(soft_BC * log_BC).sum(1), 0.0)
             return soft_B
+        raters = target.shape[1] - 1
+        if prediction.shape[1] == width + raters * width**2:
+            return torch.where(known_B, _joint(prediction.float(), target, width, smoothing=smoothing), 0.0)
         log_BJC = prediction.float().unflatten(1, (-1, width))
         each_BJ = -log_BJC.gather(2, target.clamp_min(0).unsqueeze(2)).squeeze(2)
         if smoothing:
@@ -179,6 +183,21 @@ class Graded(Category):
             return float(np.mean(log_sum_exp(logits * inverse) - (chance * logits).sum(1) * inverse))
 
         return {"temperature": temperature(log_loss) if len(logits) else 1.0}
+
+
+def _joint(prediction: torch.Tensor, target: torch.Tensor, width: int, *, smoothing: float) -> torch.Tensor:
+    """How unlikely all labels of a row are together, [B]: one truth explains them, the adjudicated one if there is one.
+
+    Raykar et al. (2010), 'Learning from crowds', equation 9: what the net thinks of a row is weighed with its labels.
+    """
+    log_BC, told = prediction[:, :width], prediction[:, width:].unflatten(1, (-1, width, width))
+    label_BK = target[:, 1:]
+    said_BKC = told.gather(3, label_BK.clamp_min(0)[:, :, None, None].expand(-1, -1, width, 1)).squeeze(3)
+    whole_BC = log_BC + (said_BKC * (label_BK >= 0).unsqueeze(2)).sum(1)
+    settled_B1 = target[:, :1].clamp_min(0)
+    likely_B = whole_BC.gather(1, settled_B1).squeeze(1).where(target[:, 0] >= 0, whole_BC.logsumexp(1))
+    loss_B: torch.Tensor = -(1 - smoothing) * likely_B - smoothing * log_BC.mean(1)
+    return loss_B
 
 
 def _whole(target: np.ndarray) -> np.ndarray:

@@ -10,7 +10,7 @@ from ...problem.features.graded import Graded
 from ...problem.problem import Problem
 from ..choices import Choose
 
-Way = Literal["votes", "likely", "matrices", "tendencies"]
+Way = Literal["votes", "likely", "joint", "matrices", "tendencies"]
 """`likely`: soft labels, how likely each class is true given who said what; the others: see the layer `raters`."""
 
 
