@@ -7,7 +7,7 @@ task has a row of its own with what it alone holds, its name, its size, and whic
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -17,9 +17,9 @@ from .map_nodes import Node, nodes
 from .markup import Html, amount, counted, join, tag, text
 from .style import SVG_CSS
 
-GAPS = (54.0, 24.0)
+GAPS = (40.0, 24.0)
 """Behind boxes, among shared and among own layers."""
-WIDEST, NARROWEST, ROOM = 200.0, 104.0, 560.0
+WIDEST, NARROWEST, ROOM = 150.0, 104.0, 560.0
 """Of boxes, and what they share at either side."""
 BETWEEN, TOP, LEFT, INPUTS = 56.0, 30.0, 14.0, 54.0
 """From the last shared column to the own ones; room above, at the left, and for names of inputs."""
@@ -27,8 +27,8 @@ BOXES = 1.25
 """From one box to the next below it, in heights of a box."""
 AGAIN = 560.0
 """A box that is taller than a screen says its words so often."""
-LETTERS, BUILT, SIZE = 28, 200.0, 140.0
-"""Most letters of a task's name; room for what it builds on, and for its size."""
+LETTERS, BUILT, SIZE = 28, 200.0, 132.0
+"""Most letters of a task's name; most room for what it builds on, and room for its size."""
 LEGEND = (
     "A line is a task on its way from its input to its answer; a box is layers. A strong outline: used by "
     "several tasks; stacked boxes are alike copies (folds, members of an ensemble); dashed ones came from outside."
@@ -36,9 +36,10 @@ LEGEND = (
 STYLE = """
 .route{fill:none;stroke:hsl(var(--h) 58% var(--l));stroke-linecap:butt}
 .dotted{fill:hsl(var(--h) 58% var(--l))}
-.box rect{fill:var(--card);stroke:var(--muted)}.box.lent rect{stroke:var(--ink);stroke-width:1.2;fill-opacity:.8}
+.box rect{fill:var(--card);stroke:var(--muted)}.box.lent rect{stroke:var(--ink);stroke-width:1.2;fill-opacity:.62}
 .box .under{fill:var(--fill)}.box.wild rect{stroke-dasharray:5 3}
-svg .box text{fill:var(--ink)}svg .box .less{fill:var(--soft)}svg .side{fill:var(--soft)}
+svg .box text{fill:var(--ink);paint-order:stroke;stroke:var(--card);stroke-width:5px;stroke-linejoin:round}
+svg .box .less{fill:var(--soft)}svg .side{fill:var(--soft)}
 svg .task{fill:var(--ink);font-weight:600}
 :root{--l:44%}@media (prefers-color-scheme:dark){:root{--l:64%}}
 .row:hover rect.back{fill:var(--fill)}rect.back{fill:transparent}
@@ -141,7 +142,7 @@ def _drawn(union: Union) -> tuple[float, float, list[Html]]:
     _settle(places, order, rows, scale)
     hues = {name: round(360 * i / len(order)) for i, name in enumerate(order)}
     shares = {name: union.share(name) for name in order}
-    width = right + named_width(order) + SIZE + BUILT
+    width = right + named_width(order) + SIZE + built_width(shares.values(), scale)
     parts: list[Html] = [tag("style", Html(STYLE + _hover(order)))]
     parts += [_row(union, shares[name], rows[name], (right, width), hues[name], order) for name in order]
     parts += [
@@ -162,6 +163,12 @@ def named_width(names: Sequence[str]) -> float:
     """Room for the names of tasks."""
     longest = max(min(len(name), LETTERS) for name in names)
     return 26 + 0.62 * (scale_for(len(names)).font + 1.5) * max(longest, 8)
+
+
+def built_width(shares: Iterable[Share], scale: _Scale) -> float:
+    """Room for what tasks build on, up to `BUILT`."""
+    longest = max(len(", ".join(share.builds_on)) for share in shares)
+    return min(20 + 0.56 * scale.font * max(longest, len("builds on")), BUILT)
 
 
 def task_order(union: Union, found: Sequence[Node]) -> list[str]:
@@ -385,7 +392,7 @@ def _row(union: Union, share: Share, y: float, room: tuple[float, float], hue: i
         else amount(share.parameters)
     )
     named = text(share.name, LETTERS)
-    built = text(", ".join(share.builds_on), int(BUILT / (size * 0.53)))
+    built = text(", ".join(share.builds_on), int((width - after - SIZE) / (scale.font * 0.53)))
     parts = [
         tag("title", _told(union, share)),
         tag(
