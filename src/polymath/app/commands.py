@@ -34,10 +34,12 @@ def learn(
     budget: str | None,
     memory: str | None,
     problem: Path | None,
+    cost: str,
     **wishes: Any,
 ) -> None:
     """Learn a task and say what came out."""
     from ..learning import learn as learn_
+    from ..learning.costs import parse_cost
     from ..problem import Problem
     from .progress import Progress
 
@@ -51,6 +53,7 @@ def learn(
         raters=_raters(raters),
         split=_split(split, test_fraction),
         begin=begin,
+        cost=parse_cost(cost),
         **wishes,
     )
     with Polymath(store) as knowledge:

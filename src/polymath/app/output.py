@@ -50,6 +50,8 @@ def leaderboard(task: Task, rows: Sequence[Mapping[str, Json]], *, most: int | N
     terminal.table(
         title, ["#", "what", f"validation {metric}", "weight", "parameters", "cost", "failed because"], shown
     )
+    if cost := task.record.origin.get("cost"):
+        sys.stdout.write(f"compared after what they cost: {cost} taken off\n")
     if most is not None and len(rows) > most:
         sys.stdout.write(f"... and {len(rows) - most} more: polymath leaderboard {task.name}\n")
 
@@ -166,6 +168,8 @@ def show(task: Task) -> None:
         f"learned from {origin.get('source')} in {duration(summary.seconds)}, {summary.experiments} experiments; "
         f"{summary.parameters:,} parameters; digest {summary.result_digest[:16]}\n"
     )
+    if origin.get("cost"):
+        sys.stdout.write(f"chosen by the score after what it costs: {origin['cost']} taken off\n")
 
 
 def versions(task: Task) -> None:

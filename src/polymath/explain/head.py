@@ -244,6 +244,7 @@ def provenance(material: Material) -> Html:
         ("seed", str(origin.get("seed", "–"))),
         ("device", f"{origin.get('device', '–')} ({origin.get('machine', '–')})"),
         ("versions", ", ".join(f"{name} {one}" for name, one in dict(origin.get("versions", {})).items())),
+        *([("taken off the score", text(origin["cost"]))] if origin.get("cost") else []),
         ("fingerprint of the data", str(origin.get("fingerprint", "–"))[:16]),
         ("digest of the result", summary.result_digest[:16]),
     ]

@@ -256,6 +256,7 @@ def _study(
             call.wishes.private,
             rows.table,
             known.record.gate if known else call.gate,
+            call.wishes.cost,
         ),
         members=call.wishes.members,
     )
@@ -269,7 +270,13 @@ def _searched(study: Study, settings: Settings, ledger: Ledger, clock: Clock, ca
         study.add(experiment)
         call.listener.tried(experiment, study, clock)
 
-    plan = ProblemPlan(settings, cutter=cutters()[wishes.cutter](), finished=finished, exists=study.scratch.has)
+    plan = ProblemPlan(
+        settings,
+        cutter=cutters()[wishes.cutter](),
+        finished=finished,
+        exists=study.scratch.has,
+        charged=study.charged if wishes.cost else None,
+    )
     setting = Setting(
         dataset=dataset.digest,
         space=f"{wishes.space}-{SPACE_VERSION}",

@@ -41,6 +41,7 @@ def origin(rows: Rows, dataset: Dataset, wishes: Wishes, device: str) -> dict[st
         "work": wishes.work,
         "layers": list(wishes.layers),
         "gate": wishes.gate,
+        "cost": str(wishes.cost),
         "device": device,
         "machine": platform.machine(),
         "versions": versions(),
@@ -67,6 +68,7 @@ def already(store: Store, name: str, dataset: Dataset, wishes: Wishes, budget: f
     same = before.get("dataset") == dataset.digest and before.get("seed") == wishes.seed and record.state == "done"
     same = same and tuple(before.get("layers") or ()) == wishes.layers
     same = same and before.get("gate", "") == wishes.gate
+    same = same and before.get("cost", "") == str(wishes.cost)
     if budget is not None:
         enough = (before.get("budget_seconds") or (DEFAULT_BUDGET if before.get("work") is None else 0)) >= budget
     else:

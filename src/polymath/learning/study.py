@@ -22,6 +22,7 @@ from ..search import Experiment
 from ..search.spaces.parents import Parent
 from ..spec import canonical, plain, sha256
 from ..store import Store
+from .costs import FREE, Charges, Cost
 from .examined import EVIDENCE_VALUES, Judged, examine, scores_of, shown_score
 from .parents import imported
 
@@ -60,6 +61,8 @@ class Provenance:
     """The rows as they came, for scores of whole answers (`Feature.said_scores`); None = without these."""
     gate: Gate | None = None
     """The task that will be asked first."""
+    cost: Cost = FREE
+    """What is taken off a score for what a model costs."""
 
     @property
     def lent(self) -> dict[str, set[str]]:
@@ -97,6 +100,8 @@ class Study:
         self._last: TaskRecord | None = None
         self.ends: float | None = None
         """`time.monotonic()` at which all must be done, the test too; None = it may take its time."""
+        lent = set[str]().union(*provenance.lent.values())
+        self._charges = Charges(provenance.cost, dataset, lent=lent, fetch=scratch.get_tensors)
         self._answering: tuple[Path, Path, dict[str, Any]] | None = None
 
     # Gathering ---------------------------------------------------------------------------------------------------
@@ -116,7 +121,7 @@ class Study:
             return
         member = Member(
             number=experiment.number,
-            score=result.score,
+            score=result.worth,
             predictions={f.name: tensors[f"output/{f.name}"] for f in self.dataset.problem.outputs},
             paths=self._paths(outcome["paths"]),
         )
@@ -151,6 +156,11 @@ class Study:
         if not differ or not differ <= ends or kinds != {"linear"}:
             return paths
         return (mean_head(paths, fetch=self.scratch.get_tensors, put=self.scratch.put_tensors),)
+
+    def charged(self, score: float, outcome: Mapping[str, Any]) -> float:
+        """The score of an experiment after what its paths cost."""
+        paths = self._paths(outcome["paths"]) if outcome["paths"] else ()
+        return self._charges.charged(score, [self._charges.bill(paths)])
 
     def adopt(self, experiment: Experiment, judged: tuple[np.ndarray, Member]) -> None:
         """Takes in an experiment whose answers, and the rows that they are for, were found elsewhere."""
@@ -258,10 +268,14 @@ class Study:
         targets = self._targets(self._rows[judged])
         problem = self.dataset.problem
 
-        def judge(raw: Mapping[str, np.ndarray]) -> float:
+        bills = {m.number: self._charges.bill(m.paths) for m in ranked} if self.provenance.cost else {}
+
+        def judge(raw: Mapping[str, np.ndarray], chosen: frozenset[int]) -> float:
             scores = self._scores(raw, targets)
             smooth = [s["log_loss"] for s in scores.values() if "log_loss" in s]
-            return problem.score(scores) - (SMOOTH * float(np.mean(smooth)) if smooth else 0.0)
+            score = problem.score(scores)
+            score = self._charges.charged(score, [bills[number] for number in chosen]) if bills else score
+            return score - (SMOOTH * float(np.mean(smooth)) if smooth else 0.0)
 
         of_pixels = any(output.answer.kind == "map" for output in problem.outputs)
         return select(few, problem.outputs, judge, least=PIXELS_BETTER if of_pixels else 0.0)

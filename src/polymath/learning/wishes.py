@@ -16,6 +16,7 @@ from ..search.cutters import cutters
 from ..search.generators import generators
 from ..search.spaces.designs import SPACES
 from ..spec import BadInput, Spec
+from .costs import FREE, Cost
 
 if TYPE_CHECKING:
     from ..problem import Dataset
@@ -63,6 +64,8 @@ class Wishes(Spec):
     """TASK, TASK:VALUE or TASK:VALUE@PROBABILITY: the task that is asked first, and what it must say."""
     private: bool = False
     """Later tasks may not build upon this one."""
+    cost: Cost = FREE
+    """What is taken off the score of a model for new parameters and for compute."""
     layers: tuple[str, ...] = ()
     """Layers of the user's own that join the space, each `package.module:ClassName`."""
     cache: str | None = None

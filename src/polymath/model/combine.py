@@ -32,18 +32,18 @@ class Member:
 def select(
     members: Sequence[Member],
     outputs: Sequence[Feature],
-    judge: Callable[[Mapping[str, np.ndarray]], float],
+    judge: Callable[[Mapping[str, np.ndarray], frozenset[int]], float],
     *,
     most: int = 8,
     least: float = 0.0,
 ) -> dict[int, float]:
-    """Weights by member number that sum to one; `judge` scores combined predictions, higher is better.
+    """Weights by member number that sum to one; `judge` scores combined predictions and who is in them, higher is better.
 
     Caruana et al. (2004), 'Ensemble selection from libraries of models': start from the best member, then add, with
     replacement, the one that makes the combination best; the best prefix wins. At most `most` different members.
     A longer prefix must be better by `least`: a correlation, say, stays the same whatever constant is mixed in.
     """
-    judged = {member.number: judge(member.predictions) for member in members}
+    judged = {member.number: judge(member.predictions, frozenset((member.number,))) for member in members}
     by_number = {member.number: member for member in members}
     best = max(judged, key=lambda n: (judged[n], -n))
     picks, best_score, best_length = [best], judged[best], 1
@@ -59,7 +59,7 @@ def select(
                 )
                 for f in outputs
             }
-            options[number] = (judge(mixed), mixed)
+            options[number] = (judge(mixed, frozenset((*picks, number))), mixed)
         chosen = max(options, key=lambda n: (options[n][0], -n))
         picks.append(chosen)
         score, current = options[chosen]

@@ -47,6 +47,13 @@ class Result:
     work: float
     seconds: float
     outcome: Mapping[str, Any]
+    charged: float | None = None
+    """The score after what the thing costs, where that counts; None = the score."""
+
+    @property
+    def worth(self) -> float:
+        """By which experiments are compared."""
+        return self.score if self.charged is None else self.charged
 
 
 @dataclass
@@ -378,7 +385,7 @@ class _Loop:
         news = News(
             number=experiment.number,
             trace=sketch.trace,
-            score=result.score,
+            score=result.worth,
             work=result.work,
             rung=rung,
             by=experiment.generator,

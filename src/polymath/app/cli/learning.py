@@ -11,6 +11,7 @@ from . import root
 from .root import (
     KNOWLEDGE,
     Budget,
+    Cost,
     Data,
     Device,
     Engine,
@@ -66,6 +67,7 @@ def learn(
     gate: Annotated[
         str, typer.Option("--gate", help="TASK[:VALUE[@PROBABILITY]]: answer only where that task says so.")
     ] = "",
+    cost: Cost = "",
     store: Store = KNOWLEDGE,
     json: Json = False,
 ) -> None:
@@ -99,6 +101,7 @@ def learn(
         build_on=not fresh,
         private=private,
         gate=gate,
+        cost=cost,
         **{word: given for word, given in (("generator", generator), ("cutter", cutter), ("space", space)) if given},
     )
 

@@ -46,6 +46,9 @@ Types = Annotated[
     list[str] | None, typer.Option("--type", help="COLUMN=TYPE overrides an inferred type; may be repeated.")
 ]
 Ignore = Annotated[list[str] | None, typer.Option("--ignore", help="Column to leave out; may be repeated.")]
+Cost = Annotated[
+    str, typer.Option("--cost", help="new=0.02,active=0.01: shares of the score for what a model adds and computes.")
+]
 KNOWLEDGE = Path("knowledge")
 
 

@@ -71,11 +71,14 @@ class ProblemPlan:
         cutter: Cutter,
         finished: Callable[[Experiment], None],
         exists: Callable[[str], bool],
+        charged: Callable[[float, Mapping[str, Any]], float] | None = None,
     ) -> None:
+        """`charged`: the score after what the outcome's paths cost; None = they cost nothing."""
         self.settings, self.cutter = settings, cutter
         self.space = ProblemSpace(settings)
         self._tell = finished
         self._exists = exists
+        self._charged = charged
         self._made: dict[int, Design] = {}
         self._rungs: dict[int, list[Rung]] = {}
         self._ladders: set[int] = set()
@@ -229,7 +232,7 @@ class ProblemPlan:
         standing = Standing(
             number=experiment.number,
             works=tuple(result.work for result in results),
-            scores=tuple(result.score for result in results),
+            scores=tuple(result.worth for result in results),
             next_work=max(ahead, 0.0),
             full_work=rungs[-1].work,
             running=experiment.running,
@@ -258,7 +261,7 @@ class ProblemPlan:
     def _commit(self, experiments: list[Experiment], clock: Clock) -> None:
         """Gives the best explored experiments, one per lane, the rest of the budget."""
         short = [e for e in experiments if len(self._rungs.get(e.number, [])) == 1 and e.results and not e.failed]
-        best = sorted(short, key=lambda e: (-e.results[0].score, e.number))[: clock.lanes]
+        best = sorted(short, key=lambda e: (-e.results[0].worth, e.number))[: clock.lanes]
         self._chosen = [e.number for e in best]
         surplus = 1.0 if clock.by_work else AMPLE
         for experiment in best:
@@ -301,8 +304,8 @@ class ProblemPlan:
         design = self._made.get(experiment.number)  # none where the space raised while building
         method = "" if design is None else design.method
         if method == "constant" and result.ok:
-            self._chance = result.score
-        self._progress |= method == "path" and self._chance is not None and result.score > self._chance
+            self._chance = result.worth
+        self._progress |= method == "path" and self._chance is not None and result.worth > self._chance
         self._tell(experiment)
 
     def share(self, experiment: Experiment, result: Result) -> float:
@@ -326,6 +329,7 @@ class ProblemPlan:
             work=float(outcome.get("work") or 0.0),
             seconds=float(outcome.get("seconds") or 0.0),
             outcome=outcome,
+            charged=self._charged(score, outcome) if ok and score is not None and self._charged else None,
         )
         training_seconds = float(outcome.get("training_seconds") or 0.0)
         if ok and self._rate is None and training_seconds > 0.1:

@@ -65,7 +65,7 @@ def problem_space(
     )
     path = raters.graded(choose, path, problem)
     how = recipe(choose, dict(ports), rows=rows, mirrored=mirrored)
-    return path, careful(choose, how, path) if chosen else how
+    return path, careful(choose, how, path, dict(ports)) if chosen else how
 
 
 @lru_cache(maxsize=64)
