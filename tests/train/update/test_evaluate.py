@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 
 from polymath.train.update import KNOWN, Operands, evaluate, new_state, parse
-from polymath.train.update.evaluate import run_program
+from polymath.train.update.evaluate import evaluate_factors, run_program
 from polymath.train.update.program import program_of
 
 from .plain import RULES, plain_updates, rule, stream
@@ -37,6 +37,42 @@ def test_computes_what_the_definitions_say(value):
                 break
             torch.testing.assert_close(mine, theirs, rtol=1e-6, atol=1e-6)
     assert all(torch.equal(now, before) for now, before in zip(gradients, kept, strict=True))
+
+
+AGREE = ["*", ["sign", "g"], ["sign", "m"]]
+SHORTCUTS = [
+    ["exp", ["*", -2.5, AGREE]],
+    ["exp", ["/", ["sign", "g"], 0.3]],
+    ["exp", ["*", "linear_decay", ["negate", AGREE]]],
+    ["exp", ["*", 1e-5, AGREE]],
+    ["*", ["sign", "linear_decay"], ["sign", "g"]],
+    ["+", AGREE, ["sign", "m"]],
+    ["*", ["sign", ["mean", "w", 0.5]], ["sign", "w"]],
+    "rmsprop",
+    ["/", ["raw_mean", "g", 0.8], ["sqrt", ["raw_mean", "g2", 0.9]]],
+    ["/", "m", ["sqrt", ["raw_mean", "g2", 0.9]]],
+    ["+", ["/", ["sign", "m"], ["sqrt", ["mean", ["square", ["sign", "m"]], 0.9]]], "rmsprop"],
+    ["+", "adam", "rmsprop"],
+    ["*", ["previous_mean", "g", 0.9], ["+", 1, AGREE]],
+    ["*", ["*", 2, "m"], ["*", 3, "v"]],
+    ["*", "linear_decay", "g"],
+]
+"""What is computed in another way than it is written."""
+
+
+@pytest.mark.parametrize("value", SHORTCUTS, ids=str)
+def test_shortcuts_change_nothing(value):
+    expression = parse(value)
+    gradients, weight = stream()
+    expected = plain_updates(expression, gradients, weight)
+    for scratch in (None, []):
+        for mine, theirs in zip(updates(expression, gradients, weight, scratch=scratch), expected, strict=True):
+            torch.testing.assert_close(mine, theirs, rtol=1e-6, atol=1e-6)
+    program, state = program_of(expression.graph), new_state(expression, weight)
+    for step, (gradient, theirs) in enumerate(zip(gradients, expected, strict=True), start=1):
+        operands = Operands(gradient, weight, step=step, progress=(step - 1) / len(gradients), scratch=[])
+        tensor, scale, other = evaluate_factors(expression.graph, program, operands, state)
+        torch.testing.assert_close(scale * tensor * (1 if other is None else other), theirs, rtol=1e-6, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", ["adamw", "lion", "powersign_linear"])

@@ -10,12 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from ...spec import BadInput
-from .evaluate import Scaled
+from .evaluate import Update
 
 SMALL = 1 << 14
 """Elements up to which tensors are gathered: below, a call costs more than a copy."""
-CHUNK = 1 << 20
-"""Elements worked on at a time: what is computed on the way to an update takes some tensors of 4 MiB, not more."""
+CHUNK = 1 << 18
+"""Elements worked on at a time: what is computed on the way to an update takes some tensors of 1 MiB, not more."""
 CHUNK_ELSEWHERE = 1 << 25
 """The same where a call costs more and memory is faster than a processor's."""
 
@@ -32,18 +32,25 @@ class Part:
     targets: list[Tensor] | None
     """The weights that a gathered update is handed out to; None if `weight` is the weights."""
 
-    def subtract(self, update: Scaled, *, rate: float, keep: float) -> None:
+    def subtract(self, update: Update, *, rate: float, keep: float) -> None:
         """`weights = keep * weights - rate * update`."""
+        factor = -rate * update.scale
         if self.weight is not None:
             if keep != 1:
                 self.weight.mul_(keep)
-            self.weight.add_(update.tensor, alpha=-rate * update.scale)
+            if update.other is None:
+                self.weight.add_(update.tensor, alpha=factor)
+            else:
+                self.weight.addcmul_(update.tensor, update.other, value=factor)
+            return
+        assert self.targets is not None
+        if keep != 1:
+            torch._foreach_mul_(self.targets, keep)
+        sizes = [target.numel() for target in self.targets]
+        if update.other is None:
+            torch._foreach_add_(self.targets, update.tensor.split(sizes), alpha=factor)
         else:
-            assert self.targets is not None
-            if keep != 1:
-                torch._foreach_mul_(self.targets, keep)
-            pieces = update.tensor.split([target.numel() for target in self.targets])
-            torch._foreach_add_(self.targets, pieces, alpha=-rate * update.scale)
+            torch._foreach_addcmul_(self.targets, update.tensor.split(sizes), update.other.split(sizes), value=factor)
 
 
 class Bucket:
@@ -71,8 +78,9 @@ class Bucket:
         self._means = [torch.zeros(total, dtype=self._wide, device=device) for _ in range(num_means)]
         for parameter, order, begin in zip(parameters, self._orders, _begins(sizes), strict=True):
             self._adopt(parameter, order, state[parameter], begin)
-        self._steps = [state[parameter]["step"] for parameter in parameters]
-        self.step = int(self._steps[0])
+        self.steps = [state[parameter]["step"] for parameter in parameters]
+        """Of each parameter, as its state holds it."""
+        self.step = int(self.steps[0])
         self._pieces = [list(mean.split(sizes)) for mean in self._means]
         self._gradient = torch.empty(total, dtype=self._wide, device=device) if self._copied else None
         needs_weight = self._copied and (weighted or self._wide is not first.dtype)
@@ -90,13 +98,8 @@ class Bucket:
             id(parameter) in learning
             and state[parameter].get("step") is step
             and parameter.data_ptr() == target.data_ptr()
-            for parameter, step, target in zip(self._parameters, self._steps, self._targets, strict=True)
+            for parameter, step, target in zip(self._parameters, self.steps, self._targets, strict=True)
         )
-
-    def advance(self) -> None:
-        """Count one step."""
-        self.step += 1
-        torch._foreach_add_(self._steps, 1.0)
 
     def tensors(self) -> tuple[list[Tensor], list[Tensor], list[list[Tensor]]]:
         """Flat weights, their gradients, and for each running mean of the rule those of the parameters."""
@@ -183,6 +186,23 @@ def bucketed(
         else:
             found.extend(Bucket(some, state, num_means, weighted=weighted) for some in _batched(members))
     return found
+
+
+def advance(buckets: Sequence[Bucket]) -> None:
+    """Count one step of all of these, in one call."""
+    steps = [step for bucket in buckets for step in bucket.steps]
+    if steps:
+        torch._foreach_add_(steps, 1.0)
+    for bucket in buckets:
+        bucket.step += 1
+
+
+def pieces(memory: list[Tensor], size: int) -> list[Tensor]:
+    """So many elements of each tensor of a memory to work in; those that are too small are replaced."""
+    for place, tensor in enumerate(memory):
+        if tensor.numel() < size:
+            memory[place] = torch.empty(size, dtype=tensor.dtype, device=tensor.device)
+    return [tensor if tensor.numel() == size else tensor[:size] for tensor in memory]
 
 
 def _batched(parameters: Sequence[nn.Parameter]) -> Iterator[list[nn.Parameter]]:

@@ -16,12 +16,11 @@ from torch import Tensor, nn
 
 from ...spec import BadInput, Json
 from ...store import Store
-from .evaluate import Operands, evaluate_scaled, run_program
+from .evaluate import Operands, adam_kernel, evaluate_factors, has_kernel, run_program
 from .expression import Expression, parse
-from .flat import Bucket, Part, bucketed
+from .flat import Bucket, Part, advance, bucketed, pieces
 from .known import rule_of
 from .program import program_of
-from .vocabulary import DELTA
 
 _Step = Callable[..., None]
 
@@ -108,7 +107,8 @@ class ExpressionOptimizer(torch.optim.Optimizer):
     def _prepare(self) -> None:
         self._rule = parse(self.param_groups[0]["rule"])
         self._buckets: dict[int, list[Bucket]] = {}
-        self._scratch: dict[tuple[Any, ...], list[Tensor]] = {}
+        self._memory: dict[tuple[Any, ...], list[Tensor]] = {}
+        self._programs = {kernel: program_of(self._rule.graph, kernel) for kernel in (False, True)}
         self._adam = _adam_kernel(self._rule)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -124,8 +124,9 @@ class ExpressionOptimizer(torch.optim.Optimizer):
             with torch.enable_grad():
                 loss = closure()
         for number, group in enumerate(self.param_groups):
-            for bucket in self._current(number, group):
-                bucket.advance()
+            buckets = self._current(number, group)
+            advance(buckets)
+            for bucket in buckets:
                 rate, decay = float(group["lr"]), group["weight_decay"]
                 if bucket.listed:
                     assert self._adam is not None
@@ -163,7 +164,7 @@ class ExpressionOptimizer(torch.optim.Optimizer):
             listed = self._adam is not None
             buckets = bucketed(learning, self.state, len(self._rule.means), weighted=weighted, listed=listed)
             self._buckets[number] = buckets
-            self._scratch.clear()
+            self._memory.clear()
         return buckets
 
     def _progress(self, group: dict[str, Any], step: int) -> float | None:
@@ -182,9 +183,13 @@ class ExpressionOptimizer(torch.optim.Optimizer):
             self._compiled(part.weight, part.gradient, part.means, *numbers)
             return
         gradient = part.gradient
-        scratch = self._scratch.setdefault((gradient.shape, gradient.dtype, gradient.device), [])
+        memory = self._memory.setdefault((gradient.dtype, gradient.device), [])
+        scratch = pieces(memory, gradient.numel())
         operands = Operands(gradient, part.weight, step=part.step, progress=progress, scratch=scratch)
-        part.subtract(evaluate_scaled(self._rule.graph, operands, part.means), rate=rate, keep=keep)
+        program = self._programs[has_kernel(gradient)]
+        update = evaluate_factors(self._rule.graph, program, operands, part.means)
+        part.subtract(update, rate=rate, keep=keep)
+        memory.extend(scratch[len(memory) :])
 
 
 def _fits(buckets: list[Bucket], learning: list[nn.Parameter], state: Any) -> bool:
@@ -194,11 +199,13 @@ def _fits(buckets: list[Bucket], learning: list[nn.Parameter], state: Any) -> bo
 
 
 def _adam_kernel(expression: Expression) -> Callable[..., None] | None:
-    """PyTorch's own kernel for the whole step, where the rule is Adam of the gradient, or that and a share of the
-    weights, which is AdamW; else None."""
+    """PyTorch's own kernel for the whole step, where the rule is Adam or RMSProp of the gradient, or that and a
+    share of the weights, as AdamW is; else None."""
     graph, own_decay = expression.graph, 0.0
     adam = next(iter(program_of(graph).adams.values()), None)
-    if adam is None or len(expression.means) != 2 or graph[expression.means[adam.first][0]].function != "g":
+    if adam is None or graph[adam.source].function != "g":
+        return None
+    if len(expression.means) != (1 if adam.first is None else 2):
         return None
     root = graph[-1]
     if root.function == "+" and root.inputs[0] == adam.quotient:
@@ -209,25 +216,18 @@ def _adam_kernel(expression: Expression) -> Callable[..., None] | None:
         own_decay = factors[0].number or 0.0
     elif adam.quotient != len(graph) - 1:
         return None
-    betas = expression.means[adam.first][1], expression.means[adam.second][1]
+    first, second, means = adam.first, adam.second, expression.means
 
     def step(bucket: Bucket, *, rate: float, decay: float) -> None:
-        weights, gradients, means = bucket.tensors()
-        count = torch.tensor(float(bucket.step), device=weights[0].device)
-        torch._fused_adamw_(
+        weights, gradients, pieces = bucket.tensors()
+        adam_kernel(
             weights,
             gradients,
-            means[adam.first],
-            means[adam.second],
-            [],
-            [count] * len(weights),
-            lr=rate,
-            beta1=betas[0],
-            beta2=betas[1],
-            weight_decay=decay + own_decay,
-            eps=DELTA,
-            amsgrad=False,
-            maximize=False,
+            first=None if first is None else (pieces[first], means[first][1]),
+            second=(pieces[second], means[second][1]),
+            step=bucket.step if adam.corrected else None,
+            rate=rate,
+            decay=decay + own_decay,
         )
 
     return step

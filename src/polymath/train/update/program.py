@@ -12,11 +12,18 @@ from .vocabulary import MEANS, SCHEDULES
 
 @dataclass(frozen=True)
 class Adam:
-    """A part `mean(x) / sqrt(mean(x^2))` of a rule: places of its means in the state, and of the quotient."""
+    """A part `mean(x) / sqrt(mean(x^2))` or `x / sqrt(mean(x^2))` of a rule."""
 
-    first: int
-    second: int
+    source: int
+    """Place of x."""
     quotient: int
+    """Place of the quotient."""
+    first: int | None
+    """Place in the state of the mean of x; None if x itself is divided."""
+    second: int
+    """Place in the state of the mean of x^2."""
+    corrected: bool
+    """Whether the bias of the means is taken out; else both are `raw_mean`."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +41,12 @@ class Program:
     """Their places in the state."""
     positive: tuple[bool, ...]
     """For each node, whether it is never negative."""
+    signs: tuple[bool, ...]
+    """For each node, whether it is -1, 0 or 1 times a number that is the same for all weights."""
+    bare: dict[int, int]
+    """Products of two signs, and the node whose sign is not taken: that of its product with the other sign is."""
+    owners: tuple[int, ...]
+    """For each node, the node whose tensor it holds."""
     adams: dict[int, Adam]
     """For the means that a fused Adam step brings up to date, which it is."""
     copied: tuple[bool, ...]
@@ -52,10 +65,11 @@ def program_of(graph: Graph, fused: bool = True) -> Program:
     owners = _owners(graph, numbers, positive)
     slots = {slot: number for number, slot in enumerate(means)}
     adams = _adams(graph, slots, needed=needed, numbers=numbers) if fused else {}
+    bare = _bare(graph, needed, numbers)
     last: dict[int, int] = {}
     for place, node in enumerate(graph):
         if needed[place] and values[place] is None:
-            for source in node.inputs:
+            for source in (*node.inputs, *([bare[place]] if place in bare else [])):
                 last[owners[source]] = place
         if needed[place] and node.function in MEANS:
             readers[node.inputs[0], node.number or 0.0].add(node.function)
@@ -79,6 +93,9 @@ def program_of(graph: Graph, fused: bool = True) -> Program:
         means=means,
         slots=slots,
         positive=tuple(positive),
+        signs=tuple(_signs(graph, numbers)),
+        bare=bare,
+        owners=tuple(owners),
         adams=adams,
         copied=copied,
     )
@@ -88,31 +105,57 @@ def _adams(
     graph: Graph, slots: Mapping[tuple[int, float], int], *, needed: list[bool], numbers: Sequence[bool]
 ) -> dict[int, Adam]:
     """The Adam steps in a graph, by both of their slots; what only they use is needed no more."""
-    users: list[set[int]] = [set() for _ in graph]
-    for place, node in enumerate(graph):
-        if needed[place]:
-            for source in node.inputs:
-                users[source].add(place)
+    users = _users(graph, needed)
     found: dict[int, Adam] = {}
     for place, node in enumerate(graph):
         if not needed[place] or node.function != "/":
             continue
         above, below = (graph[source] for source in node.inputs)
-        if above.function != "mean" or below.function != "sqrt" or graph[below.inputs[0]].function != "mean":
+        second = graph[below.inputs[0]] if below.function == "sqrt" else below
+        if second.function not in ("mean", "raw_mean") or below.function != "sqrt":
             continue
-        second = graph[below.inputs[0]]
         squared = graph[second.inputs[0]]
-        if squared.function != "square" or squared.inputs != above.inputs or numbers[above.inputs[0]]:
+        if squared.function != "square" or numbers[squared.inputs[0]]:
             continue
-        first_slot = slots[above.inputs[0], above.number or 0.0]
+        source = squared.inputs[0]
+        averaged = above.function == second.function and above.inputs == (source,)
+        if not averaged and node.inputs[0] != source:
+            continue
+        first_slot = slots[source, above.number or 0.0] if averaged else None
         second_slot = slots[second.inputs[0], second.number or 0.0]
         if first_slot in found or second_slot in found:
             continue
-        found[first_slot] = found[second_slot] = Adam(first_slot, second_slot, place)
+        adam = Adam(source, place, first_slot, second_slot, corrected=second.function == "mean")
+        found |= {slot: adam for slot in (first_slot, second_slot) if slot is not None}
         if users[node.inputs[1]] == {place}:
             needed[node.inputs[1]] = False
         if all(_slot(graph[user], slots) == second_slot for user in users[second.inputs[0]]):
             needed[second.inputs[0]] = False
+    return found
+
+
+def _users(graph: Graph, needed: Sequence[bool]) -> list[set[int]]:
+    """For each node, the needed nodes that read it."""
+    users: list[set[int]] = [set() for _ in graph]
+    for place, node in enumerate(graph):
+        if needed[place]:
+            for source in node.inputs:
+                users[source].add(place)
+    return users
+
+
+def _bare(graph: Graph, needed: list[bool], numbers: Sequence[bool]) -> dict[int, int]:
+    """sign(x) * sign(y) is sign(sign(x) * y), which takes one tensor less; the sign of y is needed no more."""
+    users = _users(graph, needed)
+    found: dict[int, int] = {}
+    for place, node in enumerate(graph):
+        if not needed[place] or node.function != "*":
+            continue
+        signs = all(graph[source].function == "sign" and users[source] == {place} for source in node.inputs)
+        if signs and node.inputs[0] != node.inputs[1] and not numbers[node.inputs[1]]:
+            right = node.inputs[1]
+            needed[right] = False
+            found[place] = graph[right].inputs[0]
     return found
 
 
@@ -151,4 +194,14 @@ def _positive(graph: Graph) -> list[bool]:
         always = node.function in ("abs", "square", "sqrt", "exp", "power", "linear_decay", "cosine_decay")
         passes = node.function in ("+", "*", "/", "drop", "clip", "cube", "sign", "tanh", *MEANS) and all(inner)
         found.append(always or passes or (node.function == "constant" and (node.number or 0.0) >= 0))
+    return found
+
+
+def _signs(graph: Graph, numbers: Sequence[bool]) -> list[bool]:
+    found: list[bool] = []
+    for node in graph:
+        inner = [found[place] for place in node.inputs]
+        fixed = [found[place] or numbers[place] for place in node.inputs]
+        product = node.function in ("*", "/") and any(inner) and all(fixed) and (node.function == "*" or not inner[1])
+        found.append(node.function == "sign" or product or (node.function == "negate" and all(inner)))
     return found
