@@ -31,9 +31,10 @@ from pathlib import Path
 began = time.monotonic()
 from polymath import learning
 from polymath.learning import compose
-from polymath.app.lean import arrow_without_pandas
+from polymath.app.lean import arrow_gives_back, arrow_without_pandas
 import torch
 arrow_without_pandas()  # as the command does: pandas would count as memory of the reader
+arrow_gives_back()
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 loaded = time.monotonic()
 wishes = learning.Wishes(name="reading", targets=(sys.argv[2],))

@@ -35,7 +35,7 @@ import numpy as np
 import common
 import data
 import reporting
-from growing import table
+from families.scripts import table
 from prepare import fonts
 from reporting import verdict
 

@@ -31,6 +31,7 @@ from ..spec import BadInput, canonical, loads, sha256
 from .features import BadValue, Encoded, Feature, parse_feature
 from .features._pictures import image_hashes
 from .form import Form
+from .likeness import index_type
 from .problem import CHUNK, ROW, Problem
 from .sources.eviction import Entry, evict, folders, used
 from .sources.rows import MOST_UNUSED, Rows, Unused
@@ -293,9 +294,10 @@ class _Writer:
     def write(self, problem: Problem, digest: str, *, measured: bool) -> None:
         once = {f.name: encoded_once(self.rows, f, self.folder) for f in problem.inputs if f.encoded_once}
         sized = tuple(once[f.name].feature if f.name in once else f for f in problem.inputs)
-        table, learned = self.rows.table, np.flatnonzero(self.folds >= 0)
+        table = self.rows.table
         arrays = {name: one.array for name, one in once.items()}
         if not measured:
+            learned = np.flatnonzero(self.folds >= 0).astype(index_type(len(self.folds)))
             problem = problem.replace(inputs=sized).measure(table, learned, encoded=arrays)
         self._write_inputs(problem, once)
         self._write_targets(problem)

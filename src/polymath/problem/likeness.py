@@ -78,10 +78,13 @@ def limited(content: np.ndarray, most: int, *, nothing: bool = False) -> np.ndar
     With `nothing`, 0 stands for a value that is not there and is like no other.
     """
     order = np.argsort(content, kind="stable")
-    ordered = np.cumsum(first_of_run(content[order]), dtype=index_type(len(content))) - 1
-    counts = np.bincount(ordered)
+    first = first_of_run(content[order])
+    ordered = np.cumsum(first, dtype=index_type(len(content))) - 1
     codes = np.empty_like(ordered)
     codes[order] = ordered
+    if first.all() and most >= 1 and not nothing:  # every value is there once: the arrays below would be as long
+        return codes
+    counts = np.bincount(ordered)
     large = counts[codes] > most
     if nothing:
         large |= content == 0

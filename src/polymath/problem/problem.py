@@ -153,7 +153,7 @@ class Problem(Spec):
         `encoded` holds arrays [all rows, ...] of input features that were encoded before (see `Feature.encoded_once`).
         """
         self.check(table, targets=True)
-        chosen = np.sort(np.asarray(indices, dtype=np.int64))
+        chosen = np.sort(np.asarray(indices))
         inputs: list[Feature] = []
         for feature in self.inputs:
             for output in self.outputs:

@@ -57,11 +57,13 @@ def assign(
     if split.kind == "time":
         assert column is not None
         return by_time(column, split)
-    give_back()  # what finding out the types of columns needed
+    give_back()  # what finding out the types of columns needed; of a large table each step leaves a fifth as much again
     content = likeness.Likeness.of(rows, inputs=inputs, hashes=hashes or {})
+    give_back()
     alike = content.groups(most=max(1, int(len(rows) * biggest_group(split))))
     keys = content.keys(rows, outputs=[one.name for one in outputs], seed=split.seed)
     del content  # here, because many rows need the room for their strata
+    give_back()
     if split.kind == "group":
         assert column is not None
         named = likeness.codes_of(column)
@@ -157,7 +159,7 @@ def shares(strata: np.ndarray, groups: np.ndarray, keys: np.ndarray, split: Spli
     order = np.lexsort((keys[first], stratum))
     starts = np.flatnonzero(likeness.first_of_run(stratum[order]))
     stops = np.r_[starts[1:], len(order)]
-    result = np.zeros(len(first), dtype=np.int8)
+    result = np.zeros(len(order), dtype=np.int8)
     owed, turn, folds = 0.0, 0, num_folds(split)
     for start, stop in zip(starts, stops, strict=True):
         here = order[start:stop]
@@ -183,8 +185,12 @@ def one_of(folds: np.ndarray, split: Split) -> np.ndarray:
     return np.minimum(folds, 1) if split.folds == 1 else folds
 
 
-def summary(groups: np.ndarray, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def summary(groups: np.ndarray, keys: np.ndarray) -> tuple[np.ndarray | slice, np.ndarray, np.ndarray | slice]:
     """Per group its row with the least key and its size; per row the position of its group."""
+    met = np.zeros(groups.max(initial=-1) + 1, dtype=bool)
+    met[groups] = True
+    if met.sum() == len(groups):  # no row is like another: a row is its group, and nothing needs to be copied
+        return slice(None), np.ones(len(groups), dtype=likeness.index_type(len(groups))), slice(None)
     order = np.lexsort((keys, groups))
     begins = likeness.first_of_run(groups[order])
     kind = likeness.index_type(len(groups))

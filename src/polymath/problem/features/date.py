@@ -34,6 +34,7 @@ TIMES = ("", " %H:%M", " %H:%M:%S", " %I:%M %p", " %I:%M:%S %p")
 """Ways of writing that are tried when not all values are ISO dates; day first where both ways fit all values."""
 FIRST, LAST = -62_135_596_800.0, 253_402_300_800.0
 """Seconds since 1970 of the years 1 to 9999."""
+BLOCK = 65_536
 LOOKED_AT = 2_000
 """Values by which the way of writing is found."""
 
@@ -59,12 +60,12 @@ class Date(Feature):
     def measure(self, values: pa.ChunkedArray, *, as_output: bool = False) -> Date:
         way = self.format or _way_of_writing(values)
         seconds, _ = _seconds(values, way)
-        known = seconds[~np.isnan(seconds)]
-        if not len(known):
+        seconds = seconds[~np.isnan(seconds)]
+        if not len(seconds):
             return self.replace(format=way, mean=0.0, deviation=1.0)
-        cycles = tuple(cycle for cycle in SECONDS if _spreads(known, cycle))
-        deviation = float(known.std())
-        return self.replace(format=way, mean=float(known.mean()), deviation=max(deviation, 1.0), cycles=cycles)
+        cycles = tuple(cycle for cycle in SECONDS if _spreads(seconds, cycle))
+        deviation = float(seconds.std())
+        return self.replace(format=way, mean=float(seconds.mean()), deviation=max(deviation, 1.0), cycles=cycles)
 
     @property
     def form(self) -> Form:
@@ -92,7 +93,12 @@ def _phase(seconds: np.ndarray, cycle: Cycle) -> np.ndarray:
 
 def _spreads(seconds: np.ndarray, cycle: Cycle) -> bool:
     """Whether times stand at three or more places of the cycle: of 50, so that leap years do not count as places."""
-    return len(np.unique(np.floor(_phase(seconds, cycle) * 50))) >= 3
+    places: set[float] = set()
+    for begin in range(0, len(seconds), BLOCK):
+        places.update(np.unique(np.floor(_phase(seconds[begin : begin + BLOCK], cycle) * 50)).tolist())
+        if len(places) >= 3:
+            return True
+    return False
 
 
 def _seconds(values: pa.ChunkedArray, way: str | None) -> tuple[np.ndarray, list[BadValue]]:
