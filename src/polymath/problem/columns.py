@@ -36,6 +36,8 @@ DATE_FORMS = (
     r"^(\w{3,9},? )?\d{1,2}[ -][A-Za-z]{3,9}\.?[ -]\d{2,4}( \d{1,2}:\d{2}(:\d{2})?)?$",
     r"^[A-Za-z]{3,9}\.? \d{1,2},? \d{4}( \d{1,2}:\d{2}(:\d{2})?)?$",
 )
+HISTORY = r"""^\[\s*(\[\s*("[^"]*\d[^"]*"|-?[\d.eE+-]+)\s*,\s*"|\{[^}]*"time"\s*:)"""
+"""How a list of events begins that is written as JSON: with a time, and a code that is text."""
 SEPARATORS = (";", "|", ",")
 
 
@@ -133,7 +135,14 @@ def input_type(column: Column, *, doubt: bool = True) -> tuple[str, str | None, 
         return binary_type(column)
     if pa.types.is_list(kind) and is_text(kind.value_type):
         return "input", "labels", "lists of labels"
+    if (pa.types.is_list(kind) or pa.types.is_large_list(kind)) and is_event(kind.value_type):
+        return "input", "events", "lists of events"
     return "ignored", None, f"holds values of type {kind}, which cannot be an input"
+
+
+def is_event(kind: pa.DataType) -> bool:
+    """Whether values hold at least a time and a code."""
+    return bool(pa.types.is_struct(kind)) and {"time", "code"} <= {field.name for field in kind}
 
 
 def binary_type(column: Column) -> tuple[str, str | None, str]:
@@ -152,6 +161,8 @@ def text_type(column: Column) -> tuple[str, str]:
         return "number", "numbers written as text"
     if is_date(text):
         return "date", "dates written as text"
+    if share(pc.match_substring_regex(text, HISTORY)) >= words.MOSTLY:
+        return "events", "lists of events written as text"
     num_words = pc.mean(pc.add(pc.count_substring_regex(text, r"\s+"), 1)).as_py()
     length = pc.mean(pc.utf8_length(text)).as_py()
     varied = column.distinct / len(text)

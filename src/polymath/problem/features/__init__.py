@@ -11,6 +11,7 @@ from ...spec import printable
 from .base import BadValue, Encoded, Feature, Metric
 from .category import Category
 from .date import Date
+from .events import Events
 from .graded import Graded
 from .image import Image
 from .labels import Labels
@@ -23,6 +24,7 @@ from .text import Text
 FEATURES: tuple[type[Feature], ...] = (
     Category,
     Date,
+    Events,
     Graded,
     Image,
     Labels,
@@ -55,6 +57,7 @@ __all__ = [
     "Category",
     "Date",
     "Encoded",
+    "Events",
     "Feature",
     "Graded",
     "Image",

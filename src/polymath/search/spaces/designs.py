@@ -11,7 +11,7 @@ import numpy as np
 from ...model.path import Path
 from ...model.prefix import trained_work
 from ...model.probes import Facts, Probe
-from ...problem import Dataset, Problem
+from ...problem import Dataset, Problem, Reply
 from ...spec import Spec
 from ...train.job import Context, probe_work
 from ...train.recipe import Recipe
@@ -29,6 +29,8 @@ EXAMPLES = {"vector": (3e5, 12.0, 80.0), "tokens": (2e5, 5.0, 40.0), "map": (2e6
 """Form -> examples that a full training sees, its fewest and most epochs: longer ones overfitted where we looked."""
 SENTENCE_EXAMPLES = (1.5e6, 10.0, 100.0)
 """The same where texts are written."""
+REPLY_EXAMPLES = (4e6, 10.0, 40.0)
+"""The same where replies are told apart: what is wrong differs from batch to batch, so rows wear out late."""
 PIXEL_EXAMPLES = (6e4, 30.0, 400.0)
 """The same where every pixel is answered, so that every picture is thousands of examples."""
 EXPLORE_RUNG = 0.04
@@ -281,6 +283,8 @@ class ProblemSpace:
             limits = [PIXEL_EXAMPLES]
         if any(output.answer.kind == "tokens" for output in self.settings.problem.outputs):
             limits = [SENTENCE_EXAMPLES]
+        if any(isinstance(output, Reply) for output in self.settings.problem.outputs):
+            limits = [REPLY_EXAMPLES]
         epochs = max(min(max(most / max(rows, 1), low), high) for most, low, high in limits)
         return 3e-9 * epochs * rows * self.macs(path) * len(self.settings.folds)
 
