@@ -19,7 +19,7 @@ import sys
 import threading
 import time
 import venv
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -316,6 +316,14 @@ def keep(file: Path, record: dict[str, Any]) -> None:
         stream.write(json.dumps(record) + "\n")
         stream.flush()
         os.fsync(stream.fileno())
+
+
+def drop(file: Path, which: Callable[[dict[str, Any]], bool]) -> None:
+    """Forget the records of which this is so."""
+    rest = [record for record in kept(file) if not which(record)]
+    file.unlink(missing_ok=True)
+    for record in rest:
+        keep(file, record)
 
 
 def latest(records: Sequence[dict[str, Any]]) -> dict[tuple[str, str, int, float], dict[str, Any]]:

