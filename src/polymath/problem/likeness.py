@@ -12,8 +12,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from .problem import CHUNK
 from .sources.rows import Rows
@@ -106,6 +104,9 @@ def index_type(rows: int) -> type[np.signedinteger[Any]]:
 
 def joined(labels: Sequence[np.ndarray]) -> np.ndarray:
     """Groups such that rows that share a code in any of `labels` are in one group."""
+    from scipy.sparse import coo_array  # a prediction, which loads this file, needs none of it
+    from scipy.sparse.csgraph import connected_components
+
     if len(labels) == 1:
         return labels[0]
     num_rows, offset = len(labels[0]), len(labels[0])
