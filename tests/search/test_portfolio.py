@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -100,8 +101,18 @@ def test_many_and_failed_experiments_of_the_past_are_fine() -> None:
         news.append(News(number, sketch.trace, score, 1.0))
     experience = Experience(past=(Past("a", {}, tuple(news)), Past("none", {}, ())))
     portfolio = Portfolio(lambda a: draw(orchard(FRUITS), a), seed=0, experience=experience)
-    for number in range(8):
-        sketch = portfolio.propose(number)
-        portfolio.begin(number, sketch)
-        assert sketch.built["age"] == 4
-        assert draw(orchard(FRUITS), as_traced(sketch.trace)).trace == sketch.trace
+    sketch = portfolio.propose(0)
+    assert sketch.built["age"] == 4
+    assert draw(orchard(FRUITS), as_traced(sketch.trace)).trace == sketch.trace
+    assert portfolio.exhausted and portfolio.winner() is None, "one winner of each problem that had any"
+
+
+def test_what_is_always_tried_is_no_winner() -> None:
+    """A new problem tries it anyway: the best of what was proposed goes on instead."""
+    tried = past("a", {"fig": 1.0, "pear": 0.5})
+    fixed = [replace(one, by="fixed") if "fig" in one.trace.choices[0].token else one for one in tried.news]
+    for news, winner in ((tuple(fixed), "pear high"), (tried.news, "fig high")):
+        experience = Experience(past=(replace(tried, news=news),))
+        assert proposed(Portfolio(partial(draw, orchard(FRUITS)), seed=0, experience=experience), 1) == [winner]
+    only = Experience(past=(replace(tried, news=tuple(fixed[6:8])),))
+    assert Portfolio(partial(draw, orchard(FRUITS)), seed=0, experience=only).exhausted

@@ -16,7 +16,7 @@ from ..predicting import TaskRecord, forward, truth_of
 from ..problem import Dataset, Problem
 from ..search import Entry, Experiment, Ledger
 from ..search.choices import Sketch, Trace
-from ..search.run import FIXED
+from ..search.generators.base import FIXED
 from ..search.spaces.own import Own
 from ..search.spaces.rows import problem_space
 from ..spec import Spec

@@ -125,15 +125,6 @@ class Quadratic:
         linear = np.pad(self.linear, (0, missing))
         return Quadratic(self.middle, linear, np.pad(self.square, (0, missing)))
 
-    def plus(self, others: Sequence[Quadratic], weights: np.ndarray) -> Quadratic:
-        """This one and a weighted sum of others of the same width."""
-        middle, linear, square = self.middle, self.linear, self.square
-        for other, weight in zip(others, weights, strict=True):
-            middle = middle + float(weight) * other.middle
-            linear = linear + weight * other.linear
-            square = square + weight * other.square
-        return Quadratic(middle, linear, square)
-
 
 def fit(rows: np.ndarray, targets: np.ndarray, *, ridge: float) -> Quadratic:
     """Ridge regression on choices and pairs of choices by its kernel: k(x, y) = <x, y> + <x, y>^2 / 2.

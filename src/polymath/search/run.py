@@ -18,7 +18,7 @@ from typing import Any, Protocol
 from ..engine import Engine, JobFailed, WorkerDied
 from ..spec import BadInput, canonical, loads
 from .choices import Answer, Sketch, Trace, as_traced
-from .generators.base import Generator, News
+from .generators.base import FIXED, Generator, News
 from .ledger import Entry, Ledger
 
 MAX_TRIES = 3
@@ -32,9 +32,6 @@ MAX_MISFITS = 8
 
 MAX_BROKEN = 100
 """So many sketches in a row that raised while they were built mean that the space itself is broken."""
-
-FIXED = "fixed"
-"""Who proposed what is always tried first."""
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,8 @@ from ..choices import Sketch
 from .base import Draw, Experience, Generator, News
 from .portfolio import Portfolio
 
-ARMS = ("portfolio", "surrogate", "evolution", "local")
+PORTFOLIO = "portfolio"
+ARMS = (PORTFOLIO, "surrogate", "evolution", "local")
 RANDOM = "random"
 RANDOM_EVERY = 10
 """Every tenth proposal is random: the only arm that cannot be misled."""
@@ -27,7 +28,7 @@ FADE = 0.98
 """Of what was seen, after each further finished rung: half is forgotten after 34."""
 EARLY = 200
 """Finished experiments until evolution and local search have caught up with the surrogate on tables."""
-PRIOR: Mapping[str, float] = {"portfolio": 16.0, "surrogate": 4.0, "evolution": 0.1, "local": 0.1}
+PRIOR: Mapping[str, float] = {PORTFOLIO: 16.0, "surrogate": 4.0, "evolution": 0.1, "local": 0.1}
 """Rate of an arm, in rates of all arms together, believed until `EARLY`; later 1."""
 STRENGTH = 20.0
 """Experiments' worth of work for which such a belief counts."""
@@ -51,7 +52,7 @@ class Bandit(Generator):
 
         super().__init__(draw, seed=seed, experience=experience)
         kinds = generators()
-        names = [name for name in ARMS if name in kinds and (name != "portfolio" or self.experience.past)]
+        names = [name for name in ARMS if name in kinds and (name != PORTFOLIO or self.experience.past)]
         self.arms = {
             name: kinds[name](draw, seed=seed, experience=_own(self.experience, name)) for name in [*names, RANDOM]
         }
@@ -109,8 +110,8 @@ class Bandit(Generator):
 
 
 def _own(experience: Experience, name: str) -> Experience:
-    """What one arm may know: of the weights its own."""
+    """What one arm may know: of the weights its own; of the past nothing but in the portfolio, which has a limit."""
     weights = {
         key.removeprefix(f"{name}/"): array for key, array in experience.weights.items() if key.startswith(f"{name}/")
     }
-    return replace(experience, weights=weights)
+    return replace(experience, weights=weights, past=experience.past if name == PORTFOLIO else ())

@@ -14,6 +14,9 @@ from ..choices import Answer, Sketch, Trace
 Draw = Callable[[Answer], Sketch]
 """One pass through the space that is searched."""
 
+FIXED = "fixed"
+"""Who proposed what is always tried first."""
+
 
 @dataclass(frozen=True)
 class News:
@@ -28,7 +31,7 @@ class News:
     """Of the experiment so far, all its rungs."""
     rung: int = 0
     by: str = ""
-    """The generator (the arm of a bandit) that proposed it; "fixed" for what is always tried."""
+    """The generator (the arm of a bandit) that proposed it; `FIXED` for what is always tried."""
     proxies: Mapping[str, float] = field(default_factory=dict)
     """Cheap numbers known before training (`Sketch.proxies`)."""
     share: float = 1.0

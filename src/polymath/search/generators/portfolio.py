@@ -1,9 +1,10 @@
-"""The generator that begins with what won before: few traces that together do well on all earlier problems.
+"""The generator that begins with what won before: of each earlier problem the best, which together do well on all.
 
-First the trace with the best mean rank over the earlier problems, then the one that improves most where those chosen
-are weak (greedy covering, as the portfolios of Feurer et al. 2022, auto-sklearn 2.0, arXiv:2007.04074). Problems
-count by the likeness of their fingerprints and, once there are results, by how well they foretold them: data can
-switch an earlier problem off.
+First the winner that does best over the earlier problems, then the one that improves most where those chosen are weak
+(greedy covering, as the portfolios of Feurer et al. 2022, auto-sklearn 2.0, arXiv:2007.04074). Problems count by the
+likeness of their fingerprints and, once there are results, by how well they foretold them: data can switch an earlier
+problem off. Only winners: a second of the same problem tells little that is new, and ten chosen among 20 of each by
+what the other problems let guess of them did worse (benchmarks/LOG.md).
 """
 
 from __future__ import annotations
@@ -14,11 +15,9 @@ import numpy as np
 
 from ..choices import Sketch, Trace, as_traced, first, mutated, offer_of
 from ..encoding import likeness
-from .base import Draw, Experience, Generator, News, Past
+from .base import FIXED, Draw, Experience, Generator, News, Past
 from .random import Random
 
-CANDIDATES = 20
-"""So many of the best of each earlier problem may be proposed."""
 SIZE = 10
 """Traces in the portfolio: what it can cost where no earlier problem is like this one."""
 COMPARED = 300
@@ -53,10 +52,11 @@ class Portfolio(Generator):
         self._problems = [_Problem(one) for one in past]
         found: dict[frozenset[str], Trace] = {}
         costs: dict[frozenset[str], list[float]] = {}
-        for news, cost in (winner for problem in self._problems for winner in problem.winners):
-            words = _words(news.trace)
-            found.setdefault(words, news.trace)
-            costs.setdefault(words, []).append(cost)
+        for problem in self._problems:
+            for winner in problem.winner:
+                words = _words(winner.trace)
+                found.setdefault(words, winner.trace)
+                costs.setdefault(words, []).append(max(winner.work / problem.usual, LEAST_COST))
         self._candidates = list(found.values())
         self._costs = np.array([float(np.median(costs[words])) for words in found])
         """Work of each candidate where it won, in the usual work of an experiment there."""
@@ -74,6 +74,10 @@ class Portfolio(Generator):
         return self._open.count(False) >= SIZE or not any(self._open)
 
     def propose(self, number: int) -> Sketch:
+        return self.winner() or self._near_the_best(number)
+
+    def winner(self) -> Sketch | None:
+        """The next of the portfolio that is new here; None when it is exhausted."""
         while not self.exhausted:
             chosen = self._next()
             self._open[chosen] = False
@@ -81,7 +85,7 @@ class Portfolio(Generator):
             sketch = replayed(self.draw, self._candidates[chosen])
             if not sketch.error and sketch.identity not in self.begun:
                 return sketch
-        return self._near_the_best(number)
+        return None
 
     def observe(self, news: News) -> None:
         self._told[news.number] = news
@@ -123,8 +127,10 @@ class _Problem:
     def __init__(self, past: Past) -> None:
         order = sorted(past.news, key=lambda news: (-news.score, news.number))
         kept = order if len(order) <= COMPARED else [order[n * len(order) // COMPARED] for n in range(COMPARED)]
-        usual = float(np.mean([news.work for news in order])) or 1.0
-        self.winners = [(news, max(news.work / usual, LEAST_COST)) for news in order[:CANDIDATES] if news.ok]
+        self.usual = float(np.mean([news.work for news in order])) or 1.0
+        """Work of an experiment there."""
+        self.winner = [news for news in order if news.ok and news.by != FIXED][:1]
+        """The best of what was proposed; what is always tried is tried here too."""
         # By the logarithm of the rank: who was first or fifth matters more than who was 50th or 90th.
         ranks = len(kept) - 1 - _ranks(np.array([news.score for news in kept]))
         merits = 1 - np.log1p(ranks) / np.log(max(len(kept), 2))

@@ -8,16 +8,16 @@ does not hide the differences between good ones.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
 from typing import ClassVar
 
 import numpy as np
 
 from ..candidates import Grid, around
 from ..choices import Sketch, Trace, at_random
-from ..encoding import Encoder, Quadratic, fit, likeness, ranked
+from ..encoding import Encoder, Quadratic, fit, ranked
 from .base import Draw, Experience, Generator, News
 from .board import Board
+from .portfolio import Portfolio
 
 START = 10
 """Experiments before the first fit."""
@@ -32,15 +32,13 @@ MOST = 500
 """Results that a fit uses: of more, the better half of these and a sample of the others."""
 PARENTS = 6
 """The best so far, around which a large space is searched."""
-FEW = 8
-"""An earlier problem with fewer results teaches nothing."""
 
 
 class Surrogate(Generator):
     """A model of pairs of choices, fitted to what is known, proposes what it expects to be best.
 
-    Of earlier problems a model is fitted to each; what these expect, the more the more alike the problem is, decides
-    half of the first proposals, the other half is random. After that the data decide.
+    It begins with what won on earlier problems, then random ones up to `START`; from there on the data alone decide.
+    Models of earlier problems, however weighted, made it worse (benchmarks/LOG.md): problems differ where the best are.
     """
 
     name: ClassVar[str] = "surrogate"
@@ -53,21 +51,14 @@ class Surrogate(Generator):
         self._queue: deque[Sketch] = deque()
         self._grid: Grid | None = None
         self._looked = False
-        self._useful = [past for past in self.experience.past if sum(news.ok for news in past.news) >= FEW]
-        self._past: list[Quadratic] = []
-        """What a model of each earlier problem has learned."""
-        alike = np.array([likeness(self.experience.fingerprint, past.fingerprint) for past in self._useful])
-        self._alike = alike / max(float(alike.sum()), 1e-9)
+        self._portfolio = Portfolio(draw, seed=seed, experience=self.experience)
 
     def propose(self, number: int) -> Sketch:
+        winner = self._portfolio.winner()
+        if winner is not None:
+            return winner
         generator = np.random.default_rng([self.seed, number])
-        heard = len(self._board.latest)
-        if heard < START // 2 or len(self.begun) < START:
-            if self._useful and number % 2 and heard:
-                self._look()
-                found = self._best(self._of_past(), generator, count=1)
-                if found:
-                    return found[0]
+        if len(self._board.latest) < START // 2 or len(self.begun) < START:
             return self.draw(at_random(generator))
         while self._queue:
             sketch = self._queue.popleft()
@@ -77,24 +68,21 @@ class Surrogate(Generator):
         self._queue.extend(self._best(self._model(), generator, count=BATCH))
         return self._queue.popleft() if self._queue else self.draw(at_random(generator))
 
+    def begin(self, number: int, sketch: Sketch) -> None:
+        super().begin(number, sketch)
+        self._portfolio.begin(number, sketch)
+
     def observe(self, news: News) -> None:
         self._board.tell(news)
+        self._portfolio.observe(news)
 
     def _look(self) -> None:
-        """Once, when the first traces are known: is the space small, and what did earlier problems teach?"""
+        """Once, when the first traces are known: is the space small?"""
         if self._looked:
             return
         self._looked = True
         traces = [news.trace for news in self._board.latest.values() if news.ok]
         self._grid = Grid.of(self.draw, traces) if traces else None
-        for past in self._useful:
-            self._past.append(_fitted(self._encoded([news.trace for news in past.news]), past.news))
-
-    def _of_past(self) -> Quadratic:
-        """What earlier problems let expect, the more the more alike they are."""
-        width = self._encoder.width
-        nothing = Quadratic(0.0, np.zeros(width, np.float32), np.zeros((width, width), np.float32))
-        return nothing.plus([past.widened(width) for past in self._past], self._alike)
 
     def _model(self) -> Quadratic:
         """Of what is known."""
@@ -102,7 +90,7 @@ class Surrogate(Generator):
         if len(known) > MOST:
             rest = np.random.default_rng([self.seed, len(known)]).permutation(len(known) - MOST // 2) + MOST // 2
             known = [*known[: MOST // 2], *(known[place] for place in rest[: MOST // 2])]
-        return _fitted(self._rows_of(known), known)
+        return fit(self._rows_of(known), ranked([news.score for news in known]), ridge=RIDGE)
 
     def _rows_of(self, known: list[News]) -> np.ndarray:
         """The rows of the experiments of this search, each encoded once."""
@@ -134,7 +122,3 @@ class Surrogate(Generator):
         judged = model.widened(self._encoder.width)(rows) + NOISE * generator.standard_normal(len(rows))
         judged -= THRIFT * np.array([sketch.proxies.get("work", 0.0) for sketch in sketches])
         return [sketches[index] for index in np.argsort(-judged, kind="stable")[:count]]
-
-
-def _fitted(rows: np.ndarray, known: Sequence[News]) -> Quadratic:
-    return fit(rows, ranked([news.score for news in known]), ridge=RIDGE)
