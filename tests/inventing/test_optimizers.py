@@ -25,7 +25,7 @@ from polymath.inventing import (
     optimizers,
     searching,
 )
-from polymath.inventing.bulk import HORIZONS
+from polymath.inventing.bulk import ADAMW, HORIZONS
 from polymath.inventing.found import entries, furthest
 from polymath.inventing.insight import ablations, recurring, written
 from polymath.inventing.judging import LENGTHS, Judged
@@ -104,8 +104,9 @@ def test_a_search_finds_records_and_goes_on(short: None, tmp_path: Path, monkeyp
 
 def test_another_seed_under_the_same_name_takes_nothing_away(short: None, tmp_path: Path) -> None:
     with Store.open(tmp_path / "store") as store:
-        earlier = optimizers.search_optimizer(store, order()).leaders
-        other = optimizers.search_optimizer(store, order(seed=1)).leaders
+        more = len(POINTS) + 6  # these come first whatever the seed
+        earlier = optimizers.search_optimizer(store, order(experiments=more)).leaders
+        other = optimizers.search_optimizer(store, order(experiments=more, seed=1)).leaders
         assert {one.identity for one in earlier} != {one.identity for one in other}
         for one in (*earlier, *other):
             assert lookup(store, one.name) == one
@@ -146,12 +147,23 @@ def test_a_stopped_search_leaves_what_it_found(short: None, tmp_path: Path) -> N
 
 
 def test_a_rule_that_dies_is_a_recorded_failure(short: None) -> None:
-    curves = [(0.0,) * len(HORIZONS)] * 2
-    outcome = optimizers.measured(Expression(update=["*", 1e-12, "g"]), optimizers.RUNGS[0], curves)
+    yards = [optimizers.Yardstick((0.0,) * len(HORIZONS), 1e-3, (0.0,) * len(optimizers.RUNGS))] * 2
+    outcome = optimizers.measured(Expression(update=["*", 1e-12, "g"]), 0, yards)
     assert not outcome["ok"]
     assert "died" in outcome["reason"]
-    request = {"part": "g", "rung": 0, "curves": [list(one) for one in curves]}
+    request = {"part": "g", "rung": 0, "yardsticks": [one.to_json() for one in yards]}
     assert loads(optimizers.answered(json.dumps(request)))["ok"]
+
+
+def test_adamw_is_its_own_yardstick_on_every_rung(short: None) -> None:
+    yards = [optimizers.yardstick(number) for number in range(2)]
+    assert optimizers.Yardstick.of_json(json.loads(json.dumps(yards[0].to_json()))) == yards[0]
+    for number in range(2):
+        assert optimizers.measured(ADAMW, number, yards)["score"] == pytest.approx(0, abs=1e-4)
+    # far ahead on one exercise and level on the other leads less than the mean says, but on the first rung
+    ahead = [replace(yards[0], own=tuple(own - 1 for own in yards[0].own)), yards[1]]
+    assert optimizers.measured(ADAMW, 0, ahead)["score"] == pytest.approx(0.5, abs=1e-4)
+    assert optimizers.measured(ADAMW, 1, ahead)["score"] == pytest.approx(0.0, abs=1e-4)
 
 
 def test_adopted_rules_have_names_of_the_store(short: None, tmp_path: Path) -> None:

@@ -22,6 +22,8 @@ from .exercises import Exercise
 
 RATES = tuple(10 ** (-5 + 0.6 * number) for number in range(11))
 """The sweep of a search: 1e-5 to 10 in eleven steps of a factor 4 (Bello et al. 2017 sweep the same range)."""
+FINER = tuple(10 ** (-5 + 0.3 * number) for number in range(21))
+"""The same range in steps of a factor 2: between two of `RATES` a rule may lose what sets it apart."""
 SEEDS = (0, 1, 2)
 DEATH_TEST = 8
 """Steps after which a learning rate that explodes or changes nothing is taken out."""

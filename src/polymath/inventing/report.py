@@ -73,11 +73,11 @@ def _recurring(tried: Sequence[Entry]) -> Section:
 
 
 def _ablation(store: Store, best: Expression, engine: Engine) -> Section:
-    curves = [list(one.curve) for one in optimizers.yardsticks(store, engine)]
+    yards = [one.to_json() for one in optimizers.yardsticks(store, engine)]
     variants: list[tuple[str, Expression]] = [("nothing", best)]
     variants += [(optimizers.said(Expression(update=part)), remains) for part, remains in ablations(best)]
     futures = [
-        engine.submit(canonical({"part": rule.model_dump(mode="json"), "rung": ABLATED_ON, "curves": curves}))
+        engine.submit(canonical({"part": rule.model_dump(mode="json"), "rung": ABLATED_ON, "yardsticks": yards}))
         for _, rule in variants
     ]
     outcomes: list[Mapping[str, float]] = [loads(future.result()) for future in futures]

@@ -1,8 +1,10 @@
 """The space of update rules: blocks of two operands, a function of each, and a function of both.
 
 Bello, Zoph, Vasudevan, Le 2017 (arXiv 1709.07417, section 4): a block is b(u1(op1), u2(op2)); its operands are read
-from the training or are what earlier blocks gave; the last block is the update. Ours has three operands and two
-functions more: Lion's look-ahead and slow means, a running mean of anything and tanh: our language can say them.
+from the training or read
+from the training or are what earlier blocks gave; the last block is the update. Ours has more operands and two
+functions more, of what was published since: Lion's look-ahead and slow means, Nesterov's momentum, Adam's second moment
+with a shorter memory, a running mean of anything and tanh: our language can say them.
 """
 
 from __future__ import annotations
@@ -17,6 +19,8 @@ from ..choices import Answer, Choose, answering
 from .pieces import around
 
 MOST_BLOCKS = 5
+LOOKING_AHEAD = ["+", ["*", 0.9, "m"], ["*", 0.1, "g"]]
+"""Nesterov's momentum as it stands in Adam (Dozat 2016, 'Incorporating Nesterov momentum into Adam')."""
 OPERANDS: tuple[Any, ...] = (
     "g",
     "m",
@@ -38,6 +42,10 @@ OPERANDS: tuple[Any, ...] = (
     "linear_decay",
     ["cosine_decay", 0.5],
     ["restart_decay", 20],
+    LOOKING_AHEAD,
+    ["mean", "g2", 0.99],
+    ["mean", "g2", 0.95],
+    *(["/", above, ["sqrt", ["mean", "g2", memory]]] for above in ("m", LOOKING_AHEAD) for memory in (0.99, 0.95)),
 )
 """What every block may read; the blocks before it come after these."""
 FUNCTIONS: tuple[Any, ...] = (
@@ -85,6 +93,11 @@ _SIGNS = {"b0.combined": "*", "b0.left": ["sign", "g"], "b0.right": ["sign", "m"
 KNOWN: Mapping[str, Mapping[str, Any]] = {
     "adamw": {"b0.combined": "+", "b0.left": "adam", "b0.right": ["*", 0.01, "w"]},
     "sgd": {},
+    "adam, second moment 0.95": {"b0.left": ["/", "m", ["sqrt", ["mean", "g2", 0.95]]]},
+    "nadam": {"b0.combined": "/", "b0.left": LOOKING_AHEAD, "b0.right": "v", "b0.right.function": "sqrt"},
+    "nadam, second moment 0.95": {"b0.left": ["/", LOOKING_AHEAD, ["sqrt", ["mean", "g2", 0.95]]]},
+    "cautious adam": {"blocks": 3, **_SIGNS, "b1.combined": "+", "b1.right": 1, "b2.combined": "*", "b2.right": "adam"},
+    "nesterov": {"b0.left": LOOKING_AHEAD},
     "momentum": {"b0.left": "m"},
     "rmsprop": {"b0.left": "rmsprop"},
     "sign momentum": {"b0.left": ["sign", "m"]},
@@ -109,7 +122,9 @@ KNOWN: Mapping[str, Mapping[str, Any]] = {
         "b3.combined": "*",
     },
 }
-"""Rules that people or earlier searches made, as points of this space: what is not named is the first option."""
+"""Rules that people made, as points of this space: what is not named is the first option. A second moment of 0.95 is
+what language models are trained with (Brown et al. 2020, arXiv 2005.14165); cautious: Liang et al. 2024, 2411.16085,
+without its scaling, for which the learning rate makes good."""
 
 
 def known(name: str) -> Answer:
