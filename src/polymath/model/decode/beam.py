@@ -66,11 +66,10 @@ class _Search:
         beam, (count, width) = self.how.beam, self.scores_BK.shape
         logits, looked, self.state = self.decoder.step(self.state, self.ids_BKT[:, :, -1].flatten())
         self.place += 1
-        logits = logits.float()
         logits[:, self.barred] = -torch.inf
         chosen = min(2 * beam, logits.shape[1])
-        top, ids = logits.topk(chosen, dim=1)
-        top = top - logits.logsumexp(1, keepdim=True) + self.scores_BK.flatten()[:, None]
+        top, ids = logits.float().log_softmax(1).topk(chosen, dim=1)
+        top = top + self.scores_BK.flatten()[:, None]
         scores, which = top.view(count, -1).topk(min(2 * beam, width * chosen), dim=1)
         parent_BC, ids_BC = which // chosen, ids.view(count, -1).gather(1, which)
         row_BC = parent_BC + width * torch.arange(count, device=which.device)[:, None]

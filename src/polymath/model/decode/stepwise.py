@@ -27,10 +27,10 @@ def stepwise(
     ended_N = torch.zeros_like(example_N, dtype=torch.bool)
     for _ in range(most):
         logits, _, state = decoder.step(state, ids_N)
-        logits = logits.float()
         logits[:, barred] = -torch.inf
-        ids_N = pick(logits)
-        log_probability_N = logits.gather(1, ids_N[:, None])[:, 0] - logits.logsumexp(1)
+        told = logits.float().log_softmax(1)
+        ids_N = pick(told)
+        log_probability_N = told.gather(1, ids_N[:, None])[:, 0]
         going = ~ended_N
         yield example_N[going], ids_N[going], log_probability_N[going]
         ended_N = ended_N | (ids_N == decoder.end)
@@ -56,17 +56,17 @@ def one_pass(decoder: Decoder, memory: Tokens, how: Decoding, *, most: int, barr
     return Found(ids_BT[:, None], (score_B / ((5 + length_B) / 6) ** how.length)[:, None])
 
 
-def likeliest(logits: Tensor) -> Tensor:
+def likeliest(told: Tensor) -> Tensor:
     """The likeliest id of each row."""
-    return logits.argmax(1)
+    return told.argmax(1)
 
 
 def drawn(how: Decoding, *, device: torch.device) -> Pick:
     """Draws an id of each row from what temperature, `top_k` and `top_p` leave."""
     generator = torch.Generator(device=device).manual_seed(how.seed)
 
-    def pick(logits: Tensor) -> Tensor:
-        share, ids = (logits / how.temperature).softmax(1).sort(dim=1, descending=True)
+    def pick(told: Tensor) -> Tensor:
+        share, ids = (told / how.temperature).softmax(1).sort(dim=1, descending=True)
         if how.top_k:
             share[:, how.top_k :] = 0
         share[share.cumsum(1) - share >= how.top_p] = 0  # the first one is always left

@@ -101,15 +101,15 @@ class _Block(nn.Module):
         return result
 
 
-def turns(length: int, width: int, *, like: Tensor) -> tuple[Tensor, Tensor]:
-    """Cosines and sines [T, width] of the rotary angles."""
+def turns(length: int, width: int, *, like: Tensor, first: int = 0) -> tuple[Tensor, Tensor]:
+    """Cosines and sines [T, width] of the angles of places from `first` on, half of the sines negated for `turned`."""
     speed = 10000.0 ** (-torch.arange(0, width, 2, device=like.device, dtype=torch.float32) / width)
-    angle = torch.outer(torch.arange(length, device=like.device, dtype=torch.float32), speed)
-    angle = torch.cat([angle, angle], -1)
-    return angle.cos().to(like.dtype), angle.sin().to(like.dtype)
+    angle = torch.outer(torch.arange(first, first + length, device=like.device, dtype=torch.float32), speed)
+    cosine, sine = angle.cos(), angle.sin()
+    return torch.cat([cosine, cosine], -1).to(like.dtype), torch.cat([-sine, sine], -1).to(like.dtype)
 
 
 def turned(x: Tensor, turn: tuple[Tensor, Tensor]) -> Tensor:
     """Queries or keys [..., T, width] turned by the angles of their places."""
     left, right = x.chunk(2, -1)
-    return (x * turn[0] + torch.cat([-right, left], -1) * turn[1]).to(x.dtype)
+    return torch.addcmul(x * turn[0], torch.cat([right, left], -1), turn[1]).to(x.dtype)

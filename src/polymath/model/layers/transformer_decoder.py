@@ -72,15 +72,15 @@ class _TransformerDecoder(Decoder):
         past: list[Tensor] = []
         for block in self.blocks:
             assert isinstance(block, _Block)
-            made += block.read(memory.values)
+            # Side by side in memory, once: products with views of one matrix would copy them for every token.
+            made += [one.contiguous() for one in block.read(memory.values)]
             empty = memory.values.new_zeros(len(memory.mask), block.heads, 0, self.turning)
             past += [empty, empty]
         return State(tuple(made), tuple(past))
 
     def step(self, state: State, ids_N: Tensor) -> tuple[Tensor, Tensor | None, State]:
         x_ND = self.table.vectors(ids_N)
-        cosine, sine = turns(state.place + 1, self.turning, like=x_ND)
-        turn = cosine[-1:], sine[-1:]
+        turn = turns(1, self.turning, like=x_ND, first=state.place)
         seen_B11S, *read = state.memory
         past: list[Tensor] = []
         looked_NS = None
@@ -144,8 +144,8 @@ class _Block(nn.Module):
         """Attention of one more token to those before it, whose keys and values are kept."""
         query, key, value = self._split(self.query_key_value(self.attention_norm(x_ND))[:, None], 3)
         keys, values = torch.cat([keys, turned(key, turn)], 2), torch.cat([values, value], 2)
-        heads = attention(turned(query, turn), keys, values)
-        return x_ND + self.out(_merged(heads)[:, 0]), keys, values
+        share = (turned(query, turn) @ keys.transpose(-1, -2) * query.shape[-1] ** -0.5).softmax(-1)
+        return x_ND + self.out(_merged(share @ values)[:, 0]), keys, values
 
     def look(
         self, x_ND: Tensor, keys: Tensor, values: Tensor, seen_B11S: Tensor, turn: tuple[Tensor, Tensor]
