@@ -1,6 +1,7 @@
 """Claim: learning from every rater's label beats the majority vote by a point of clean accuracy, and is better calibrated.
 
     python benchmarks/raters.py               three seeds, 20 minutes for each system and seed
+    python benchmarks/raters.py --budget 400 --seeds 0    a quarter of an hour
     python benchmarks/raters.py --quick       3,000 pictures, one seed, 90 seconds each: does it run?
 
 CIFAR-10 with three human labels for each training picture (CIFAR-10N, Wei et al. 2022); each is wrong for about 17 of 100, and
