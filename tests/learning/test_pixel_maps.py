@@ -9,6 +9,9 @@ from typer.testing import CliRunner
 
 from polymath import Polymath
 from polymath.app.main import app
+from polymath.problem import Problem
+from polymath.problem.features import Image as Picture
+from polymath.problem.features import PixelNumbers
 from polymath.spec import BadInput, loads
 
 SIZES = ((32, 40), (32, 40), (24, 56))
@@ -73,6 +76,35 @@ def test_the_report_shows_pictures_and_classes(learned, tmp_path):
         page = knowledge.task("boxes").report(tmp_path / "page.html", cache=learned / "cache").read_text()
     assert "Worst pictures" in page and "intersection over union" in page and ">box<" in page
     assert page.count("data:image/png") >= 4
+
+
+def test_numbers_with_intervals_that_are_wide_where_it_is_hard(tmp_path):
+    random = np.random.default_rng(0)
+    for n in range(24):  # bright pixels say nothing of the depth
+        picture = random.integers(0, 256, (8, 8)).repeat(4, 0).repeat(4, 1)
+        depth = picture * 10.0 + np.where(picture > 127, random.normal(0, 300, picture.shape), 0)
+        (tmp_path / "maps" / "images").mkdir(parents=True, exist_ok=True)
+        (tmp_path / "maps" / "depth").mkdir(parents=True, exist_ok=True)
+        Image.fromarray(picture.astype(np.uint8)).save(tmp_path / "maps" / "images" / f"{n}.png")
+        Image.fromarray(depth.astype(np.float32)).save(tmp_path / "maps" / "depth" / f"{n}.tif")
+    asked = Problem(name="maps", inputs=(Picture(name="image"),), outputs=(PixelNumbers(name="depth", spread=True),))
+    wishes = {"work": 2, "engine": "inline", "space": "heads", "cache": str(tmp_path / "cache")}
+    with Polymath(tmp_path / "store") as knowledge:
+        task = knowledge.learn(tmp_path / "maps", problem=asked, name="maps", **wishes)
+        assert 0.8 < task.evaluate(tmp_path / "maps")["scores"]["coverage"] < 0.99
+    told = [
+        "predict",
+        "maps",
+        str(tmp_path / "maps"),
+        "--out",
+        str(tmp_path / "out"),
+        "--store",
+        str(tmp_path / "store"),
+    ]
+    assert CliRunner().invoke(app, told).exit_code == 0
+    low, high = (np.asarray(Image.open(tmp_path / "out" / f"3_{side}.tif")) for side in ("low", "high"))
+    bright = np.asarray(Image.open(tmp_path / "maps" / "images" / "3.png")) > 127
+    assert (high - low)[bright].mean() > 1.5 * (high - low)[~bright].mean() > 0
 
 
 def test_numbers_at_every_pixel(tmp_path):

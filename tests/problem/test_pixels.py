@@ -239,6 +239,30 @@ def test_upright_pictures_are_told_from_others():
     assert not PixelMap(name="m").measure(column([halves()] * 3), as_output=True).upright
 
 
+@pytest.mark.parametrize(("sky", "upright"), [(60, True), (0, False)])
+def test_pictures_with_a_sky_are_upright_wherever_their_masks_are(sky, upright):
+    random = np.random.default_rng(0)
+    pictures = random.integers(40, 120, (24, 20, 30)).astype(np.uint8)
+    pictures[:, :10] += np.uint8(sky)
+    column = pa.chunked_array([pa.FixedShapeTensorArray.from_numpy_ndarray(pictures)])
+    masks = PixelMap(name="m", values=(0, 1))
+    asked, _ = settled(read(pa.table({"p": column})), Problem(name="x", inputs=(Picture(name="p"),), outputs=(masks,)))
+    assert asked.outputs[0].upright == upright
+
+
+def test_rare_classes_are_raised_where_that_serves_their_iou():
+    random = np.random.default_rng(0)
+    target = (random.random((12, 32, 32)) < 0.1).astype(np.uint8)
+    feature = PixelMap(name="m", values=(0, 1), shares=(0.9, 0.1), height=32, width=32)
+    evidence = target * 2.0 + random.normal(0, 0.7, target.shape) - 2.0  # right, but for a bias towards the common one
+    raw = np.stack([np.zeros_like(evidence), evidence], 1).reshape(12, 2, -1)
+    raw = np.take_along_axis(raw, feature.judges(target)[:, None], 2).astype(np.float32)
+    told = feature.calibrate(raw, target)
+    before, after = (feature.scores(feature.calibrated(raw, one), target)["mean_iou"] for one in ({}, told))
+    assert after > before + 0.05
+    assert feature.calibrate(feature.calibrated(raw, told), target) == {}, "what is right stays"
+
+
 def test_numbers_are_told_from_classes(tmp_path):
     for n in range(8):
         picture(tmp_path / "images" / f"{n}.png", seed=n)

@@ -55,6 +55,11 @@ def test_large_pictures_are_shown_in_parts_and_street_scenes_stay_upright():
     assert large.augmentation.crop == pixels.PART and large.augmentation.turn and large.augmentation.focus > 0
 
 
+def test_few_pictures_are_shown_few_at_a_time():
+    batches = [problem_space(Recorder(first), problem(), rows=rows)[1].batch for rows in (10, 200, 5_000)]
+    assert batches == [4, 8, 32]
+
+
 def test_what_is_answered_otherwise_is_learned_apart():
     asked = problem()
     kind, words = Category(name="k", classes=("a", "b")), Text(name="t")

@@ -22,31 +22,34 @@ def is_picture(value: object) -> bool:
 def write(answers: Sequence[Mapping[str, Any]], names: Sequence[str], folder: Path) -> list[dict[str, Any]]:
     """Writes every picture among the answers below `folder`, in a folder per output where these are several.
 
-    `names`: of the files, without their endings. Gives the answers with the path of its file for each picture.
-    Raises BadInput.
+    `names`: of the files, without their endings; the ends of intervals have `_low` and `_high` behind. Gives the
+    answers with the path of its file for each picture. Raises BadInput.
     """
     told = [answer for answer in answers if "error" not in answer and "gated" not in answer]
     several = len({output for answer in told for output in answer}) > 1
     result: list[dict[str, Any]] = [dict(answer) for answer in answers]
     for answer, name in zip(result, names, strict=True):
         for output, found in answer.items():
-            value = found.get("value") if isinstance(found, Mapping) else None
-            if not is_picture(value):
-                continue
-            head, _, content = str(value).partition(";base64,")
-            ending = ENDINGS.get(head.removeprefix(START), ".png")
-            place = folder / (output if several else "") / f"{name}{ending}"
-            if not place.resolve().is_relative_to(folder.resolve()):  # a column or a path that somebody else named
-                raise BadInput("lies outside of the folder", file=place, remedy="Write one .jsonl file instead.")
-            try:
-                place.parent.mkdir(parents=True, exist_ok=True)
-                place.write_bytes(base64.b64decode(content))
-            except OSError as error:
-                raise BadInput(
-                    f"cannot be written: {error.strerror}", file=place, remedy="Name another folder."
-                ) from None
-            answer[output] = {**found, "value": str(place)}
+            pictures = {key: one for key, one in found.items() if is_picture(one)} if isinstance(found, Mapping) else {}
+            for key, value in pictures.items():
+                head, _, content = str(value).partition(";base64,")
+                ending = ENDINGS.get(head.removeprefix(START), ".png")
+                behind = "" if key == "value" else f"_{key}"
+                place = folder / (output if several else "") / f"{name}{behind}{ending}"
+                answer[output] = {**answer[output], key: _written(base64.b64decode(content), place, folder)}
     return result
+
+
+def _written(content: bytes, place: Path, folder: Path) -> str:
+    """Writes a file and says where."""
+    if not place.resolve().is_relative_to(folder.resolve()):  # a column or a path that somebody else named
+        raise BadInput("lies outside of the folder", file=place, remedy="Write one .jsonl file instead.")
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes(content)
+    except OSError as error:
+        raise BadInput(f"cannot be written: {error.strerror}", file=place, remedy="Name another folder.") from None
+    return str(place)
 
 
 def names_of(paths: Sequence[str | None]) -> list[str]:

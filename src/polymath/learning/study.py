@@ -17,7 +17,7 @@ from ..model.path import Gene, Path
 from ..model.replies import with_responses
 from ..model.spread import spread
 from ..predicting import HEAD, KIND, Summary, TaskRecord, needed
-from ..problem import Dataset, Reply
+from ..problem import Dataset, Feature, Reply
 from ..search import Experiment
 from ..search.spaces.parents import Parent
 from ..spec import canonical, plain, sha256
@@ -213,7 +213,7 @@ class Study:
             if isinstance(temperature, float) and temperature > 0:
                 path = _scaled(path, feature.name, 1.0 / temperature)
                 raw = {**raw, feature.name: raw[feature.name] / np.float32(temperature)}
-            calibration[feature.name] = found
+            calibration[feature.name] = self._useful(feature, found, raw, targets)
         path = self._with_responses(path, raw, targets, calibration)
         assert self._rows is not None
         shown = Judged(self._rows, raw, targets, self._scores(raw, targets, calibration))
@@ -222,6 +222,21 @@ class Study:
         record = self._record(state, path, weights, calibration, shown)
         self._write(record, path)
         return record
+
+    def _useful(
+        self,
+        feature: Feature,
+        found: dict[str, Any],
+        raw: Mapping[str, np.ndarray],
+        targets: Mapping[str, np.ndarray],
+    ) -> dict[str, Any]:
+        """What calibrating found. For maps of pixels nothing where answers by it score worse, as by other metrics."""
+        if feature.answer.kind != "map":
+            return found
+        plain, told = (
+            self.dataset.problem.score(self._scores(raw, targets, {feature.name: one})) for one in ({}, found)
+        )
+        return {} if told < plain else found
 
     def _with_responses(
         self,

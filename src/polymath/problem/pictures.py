@@ -18,7 +18,8 @@ from ..spec import BadInput
 from .features import Image
 from .features._masks import COLOUR, Canvas, opened, raw_masks, read_values, size_of, some
 from .features._pictures import NoPicture, _pool
-from .features._pixels import PixelTarget
+from .features._pixels import UPRIGHT, PixelTarget, halves_apart
+from .features.common import spread
 from .features.pixel_map import VOID_NAMES
 from .problem import Problem
 from .sources.rows import Rows, Unused
@@ -29,6 +30,8 @@ MOST_BYTES = 4 << 30
 """Of all pictures of a problem on their canvases."""
 GRID = 32
 """Sides of a canvas, and of pictures when they are answered, are multiples of this, unless all have one size."""
+LIT, LIT_SIDE = 64, 32
+"""Pictures looked at for where they are bright, and their side then."""
 USUAL = 95
 """Percentile of the sides that a canvas holds: of a few pictures that are larger yet, training sees a part."""
 
@@ -59,7 +62,11 @@ def settled(rows: Rows, problem: Problem) -> tuple[Problem, str]:
     canvas, note = canvas_of(known, count=len(rows) * len(pictures))
     shape = {"height": canvas.height, "width": canvas.width, "scale": canvas.scale}
     inputs = tuple(one.replace(**shape, fit="canvas") if isinstance(one, Image) else one for one in problem.inputs)
-    outputs = tuple(one.replace(**shape) if isinstance(one, PixelTarget) else one for one in problem.outputs)
+    upright = have_an_up(rows, pictures[0])
+    outputs = tuple(
+        one.replace(**shape, upright=one.upright or upright) if isinstance(one, PixelTarget) else one
+        for one in problem.outputs
+    )
     return problem.replace(inputs=inputs, outputs=outputs), note
 
 
@@ -113,6 +120,18 @@ def sizes(rows: Rows, column: str) -> np.ndarray:
 
     with _pool() as pool:
         return np.array(list(pool.map(one, raw_masks(rows.table[column]))), dtype=np.int64).reshape(-1, 2)
+
+
+def have_an_up(rows: Rows, feature: Image) -> bool:
+    """Whether the pictures show which way is up: their upper halves are brighter on the whole, or darker.
+
+    Photographs have the sky above; what a microscope or a satellite sees has not. The masks say less: of words on
+    photographs they are anywhere, and yet no word stands upside down.
+    """
+    few = spread(rows.table[feature.name], LIT)
+    small = feature.replace(fit="stretch", side=LIT_SIDE).sized(few).encode(few).array.astype(np.float32)
+    apart = [halves_apart(picture.mean(0, keepdims=True)) for picture in small if picture.any()]
+    return bool(apart) and abs(float(np.mean(apart))) > UPRIGHT
 
 
 # What a column of masks holds --------------------------------------------------------------------------------------

@@ -40,6 +40,8 @@ PREPARE_VALUES = 60_000_000
 NORM_ROWS, NORM_LEAST, NORM_SHARE = 2048, 512, 0.03
 """Training rows on which averaged weights measure their batch norms: at most, at least, and as a share of the cost of
 the rung's training, of which all took 5 % in a rung of 50 steps. On digits 512 score as 2048 do, 256 a point less."""
+NORM_LEAST_PIXELS = 64
+"""At least, where every pixel is answered: a picture shows thousands of places, and costs as much more."""
 FOR_SCORING = 0.15
 """Share of a probe's time kept back for turning it into a path and scoring that: thousands of trees take a while."""
 FOR_ENDING = 0.03
@@ -308,7 +310,8 @@ def _gradient(rung: _Rung, place: int, fold: int) -> None:
     until = rung.until(place)
     # A forward pass is a third of a step; averaged weights have their norms measured anew before.
     affordable = int(NORM_SHARE * 3 * order.batch * (steps - training.step) * each / macs)
-    norm_rows = min(max(affordable, NORM_LEAST), NORM_ROWS, len(training_rows)) if job.rate[1] > 0 else 0
+    least = NORM_LEAST_PIXELS if pixels else NORM_LEAST
+    norm_rows = min(max(affordable, least), NORM_ROWS, len(training_rows)) if job.rate[1] > 0 else 0
     scored = (len(validation_rows) + norm_rows) * macs / each
     plan = fit.Plan(
         steps=steps, rate=job.rate, first=first, deadline=until, scoring=scored / (3 * order.batch), seed=seed

@@ -68,11 +68,11 @@ def answer_pixels(
         inputs = {port: np.stack([_there(one[row]).pixels for row in some]) for port, one in wholes.items()}
         size = _there(next(iter(wholes.values()))[some[0]])
         for output, raw in _on_grid(module, inputs, problem, device=device).items():
-            asked = problem.output(output)
+            asked, told = problem.output(output), calibration.get(output, {})
             if isinstance(asked, PixelTarget):
-                found[output] += [asked.said(one) for one in _sized(raw, size.height, size.width)]
+                found[output] += [asked.said(one, told) for one in _sized(raw, size.height, size.width)]
             else:
-                found[output] += asked.decode(raw, calibration.get(output, {}))
+                found[output] += asked.decode(raw, told)
     return np.array(rows, dtype=np.int64), found, bad
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
@@ -10,6 +11,7 @@ import torch
 from pydantic import Field
 
 from ...problem.features._pixels import PixelTarget
+from ...problem.features.pixel_numbers import WIDTHS
 from ...problem.form import Form
 from ..build import build
 from ..path import Gene, Path
@@ -100,8 +102,16 @@ class PixelsProbe(Probe):
         if feature.averaged != "categories":
             y = np.stack([target[p, :, 2 * r, 2 * c] for p, r, c in places])
             whole = np.isfinite(y).all(1)
-            model = RandomForestRegressor(max_features=0.3, **settings)
-            model.fit(seen[whole], y[whole].squeeze(1) if width == 1 else y[whole])
+            x, y = seen[whole], y[whole]
+            model = RandomForestRegressor(max_features=0.3, oob_score=width > y.shape[1], **settings)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of rows that every tree has seen
+                model.fit(x, y.squeeze(1) if y.shape[1] == 1 else y)
+            if width > y.shape[1]:  # how far off it is for pixels that a tree has not seen, learned beside
+                unseen = np.where(model.oob_prediction_ == 0, model.predict(x), model.oob_prediction_)
+                off = np.abs(y - unseen.reshape(y.shape))
+                y = np.column_stack([y, np.log(np.maximum(off, np.exp(WIDTHS[0])))])
+                model = RandomForestRegressor(max_features=0.3, **settings).fit(x, y)
             values = [tree.tree_.value[:, :, 0] / self.num_trees for tree in model.estimators_]
             return as_layer(averaged(model, range(seen.shape[1]), values), np.zeros(width), vector_leaves=True)
         y = target[picture, 2 * row, 2 * column].astype(np.int64)

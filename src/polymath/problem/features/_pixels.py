@@ -5,8 +5,9 @@ Axes: N rows, C channels, H height, W width, P pixels kept.
 
 from __future__ import annotations
 
+import warnings
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -25,6 +26,9 @@ KEPT = 1024
 """Pixels of a picture that judge a prediction while models are compared; the end looks at all of them."""
 GOLDEN = (5**0.5 - 1) / 2
 """Multiples of it fill the numbers between 0 and 1 evenly."""
+UPRIGHT = 0.3
+"""Deviations by which the upper halves of maps or pictures differ from the lower ones, all on one side, from which up
+is up."""
 MOST_LOOKED_AT = 200
 """Masks that are measured for statistics, evenly spread; all are looked at for their classes."""
 
@@ -38,7 +42,8 @@ class PixelTarget(Feature):
     """Of the canvas: settled with the pictures beside it (`problem/pictures.py`); None = the largest mask."""
 
     upright: bool = False
-    """Measured: what is above differs from what is below, so that a picture is never turned upside down."""
+    """What is above differs from what is below, in the pictures (`problem/pictures.py`) or, measured, in the masks:
+    then no picture is turned upside down."""
 
     can_be_input: ClassVar[bool] = False
     can_be_output: ClassVar[bool] = True
@@ -75,8 +80,8 @@ class PixelTarget(Feature):
         return np.asarray(self.holds(target).reshape(len(target), -1).any(axis=1)) if len(target) else np.zeros(0, bool)
 
     @abstractmethod
-    def said(self, raw_CHW: np.ndarray) -> dict[str, Json]:
-        """The answer about one picture from its raw prediction, at any size."""
+    def said(self, raw_CHW: np.ndarray, calibration: Mapping[str, Any]) -> dict[str, Json]:
+        """The answer about one picture from its raw prediction, at any size; `calibration` as `decode` takes it."""
 
     @abstractmethod
     def holds(self, target: np.ndarray) -> np.ndarray:
@@ -129,6 +134,15 @@ class PixelTarget(Feature):
             if isinstance(one, NoPicture)
         ]
         return [None if isinstance(one, NoPicture) else one for one in found], bad
+
+
+def halves_apart(numbers_CHW: np.ndarray) -> float:
+    """By how many deviations the upper half of a map lies above the lower one."""
+    with np.errstate(all="ignore"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of halves where nothing is known
+        middle = numbers_CHW.shape[1] // 2
+        found = np.nanmean(numbers_CHW[:, :middle]) - np.nanmean(numbers_CHW[:, middle:])
+        return float(np.nan_to_num(found / max(float(np.nanstd(numbers_CHW)), 1e-12)))
 
 
 def everywhere(prediction: torch.Tensor, target: torch.Tensor) -> torch.Tensor:

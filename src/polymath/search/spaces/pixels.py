@@ -44,6 +44,9 @@ MOST_WORK = 6.0
 """Multiply-adds of a design, over those of the default."""
 STEP_WORK = 8e9
 """Multiply-adds of a forward pass of a batch: a step of a few tenths of a second of one core."""
+BATCH_SHARE, LEAST_BATCH = 0.05, 4
+"""Share of all pixels to learn from that one batch shows at most (nnU-Net's), so that a few pictures get many steps;
+fewer pictures than the least are too few for batch norm."""
 
 
 def pixel_space(
@@ -80,7 +83,7 @@ def pixel_space(
         fits=lambda path: path.work(ports) <= most,
     )
     usual = usual_work(given, outputs) / (form.size[0] * form.size[1])
-    recipe = _recipe(choose, problem, form, per_pixel=usual)
+    recipe = _recipe(choose, problem, form, rows=rows, per_pixel=usual)
     return path, careful(choose, recipe, path) if parent else recipe
 
 
@@ -209,8 +212,8 @@ def _up(
         own_layer(choose, chain, f"up{level}", layers)
 
 
-def _recipe(choose: Choose, problem: Problem, form: Form, *, per_pixel: float) -> GradientRecipe:
-    """How a net is trained on pictures on a canvas of this form; `per_pixel`: multiply-adds of the usual net."""
+def _recipe(choose: Choose, problem: Problem, form: Form, *, rows: int, per_pixel: float) -> GradientRecipe:
+    """How a net is trained on `rows` pictures on a canvas of this form; `per_pixel`: multiply-adds of the usual net."""
     targets = [output for output in problem.outputs if isinstance(output, PixelTarget)]
     upright = any(one.upright for one in targets)
     classes = [one for one in targets if isinstance(one, PixelMap)]
@@ -227,7 +230,9 @@ def _recipe(choose: Choose, problem: Problem, form: Form, *, per_pixel: float) -
         light=choose("recipe.light", [0.2, 0.0, 0.4]),
     )
     height, width = shown_size(form.size, augmentation)
-    batch = 2 ** max(1, min(6, round(STEP_WORK / (per_pixel * height * width)).bit_length() - 1))
+    shown = height * width
+    most = max(BATCH_SHARE * rows * form.size[0] * form.size[1] / shown, LEAST_BATCH)
+    batch = 2 ** max(1, min(6, int(min(round(STEP_WORK / (per_pixel * shown)), most)).bit_length() - 1))
     loss = {}
     if classes:
         loss = {
