@@ -69,7 +69,7 @@ def columns(task: Task, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     known = pd.DataFrame({name: [values[row] for row in rows] for name, values in task.columns.items()})
     asked = pd.DataFrame(dict(task.asked))
     numbers = [name for name in known if pd.api.types.is_numeric_dtype(known[name]) and known[name].notna().any()]
-    words = [name for name in known if known[name].dtype == object]
+    words = [name for name in known if not pd.api.types.is_numeric_dtype(known[name])]
     reader = make_column_transformer(
         (make_pipeline(SimpleImputer(strategy="median", add_indicator=True), StandardScaler()), numbers),
         (OneHotEncoder(handle_unknown="ignore", max_categories=30, sparse_output=False), words),
