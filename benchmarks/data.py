@@ -25,7 +25,7 @@ from typing import Any
 
 import numpy
 
-from prepare import architectures, curves, images, mixed, tables, texts
+from prepare import architectures, curves, documentation, images, mixed, tables, texts
 from prepare.packages import digest
 
 DEFAULT_CACHE = Path.home() / ".cache" / "polymath-bench"
@@ -42,7 +42,9 @@ IMAGES: dict[str, Builder] = {
 }
 TEXTS: dict[str, Builder] = {"spam": texts.spam, "sections": texts.sections, "tweets": texts.tweets}
 MIXED: dict[str, Builder] = {"garments": mixed.build}
-SETS = {**TABLES, **IMAGES, **TEXTS, **MIXED}
+PAIRS: dict[str, Builder] = {"documentation": documentation.build}
+"""Texts in two languages, with parts of their own."""
+SETS = {**TABLES, **IMAGES, **TEXTS, **MIXED, **PAIRS}
 REPLAYS: dict[str, Builder] = {
     "lcdb": curves.lcdb,
     "nas_cells": architectures.cells,
@@ -81,7 +83,7 @@ def prepare(name: str, *, cache: Path) -> dict[str, Any]:
         shutil.rmtree(old)
     (unfinished / "images").mkdir(parents=True)
     told = SETS[name](folder=unfinished, cache=cache)
-    if name in TABLES or name in TEXTS:
+    if name in TABLES or name in TEXTS or name in PAIRS:
         (unfinished / "images").rmdir()
     if name in MIXED:
         told |= {"targets": ["clarity", "price"], "kinds": ["category", "number"]}
@@ -132,9 +134,8 @@ def _record(name: str, entry: dict[str, Any], *, cache: Path) -> None:
 
 
 def _family(name: str) -> str:
-    return next(
-        word for word, sets in (("table", TABLES), ("image", IMAGES), ("text", TEXTS), ("mixed", MIXED)) if name in sets
-    )
+    families = {"table": TABLES, "image": IMAGES, "text": TEXTS, "mixed": MIXED, "pairs": PAIRS}
+    return next(word for word, sets in families.items() if name in sets)
 
 
 def _read(file: Path) -> list[list[str]]:
