@@ -168,6 +168,11 @@ def show(task: Task) -> None:
         f"learned from {origin.get('source')} in {duration(summary.seconds)}, {summary.experiments} experiments; "
         f"{summary.parameters:,} parameters; digest {summary.result_digest[:16]}\n"
     )
+    if parents := origin.get("parents"):
+        ranked = sorted(parents["promise"].items(), key=lambda one: (-one[1], one[0]))
+        by = "what earlier tasks gained" if parents["by"] == "ledger" else "rows and classes"
+        named = ", ".join(f"{printable(task)} ({number(promise)})" for task, promise in ranked)
+        sys.stdout.write(f"parents tried, ordered by {by}: {named}\n")
     if origin.get("cost"):
         sys.stdout.write(f"chosen by the score after what it costs: {origin['cost']} taken off\n")
 

@@ -6,7 +6,7 @@ import math
 import os
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -176,7 +176,11 @@ def search(store: Store, rows: Rows, dataset: Dataset, call: Call) -> tuple[Task
         ledger = Ledger(store, call.name)
         lanes = call.engine.lanes
         spent = sum(entry.seconds for entry in ledger.entries() if entry.dataset == dataset.digest) / lanes
-        settings = _settings(store, scratch, dataset, call)
+        experience = Experience(
+            fingerprint=fingerprint(dataset.problem, facts_of(dataset)),
+            past=ledger.past(space=_space(call.wishes), dataset=dataset.digest),
+        )
+        settings = _settings(store, scratch, dataset, call, experience)
         study = _study(store, scratch, rows, dataset, call, settings=settings, spent=spent)
         if few.one_each(dataset):
             record = few.unjudged(study, settings.parents, seed=call.wishes.seed)
@@ -193,7 +197,7 @@ def search(store: Store, rows: Rows, dataset: Dataset, call: Call) -> tuple[Task
             deadline=deadline - spent - _reserve(call.budget, dataset),
             begin=call.begin - spent,
         )
-        published = _searched(study, settings, ledger, clock, call)
+        published = _searched(study, settings, ledger, clock, call=call, experience=experience)
     if published is None and call.known is None:
         if call.stopped():
             raise KeyboardInterrupt
@@ -205,7 +209,12 @@ def search(store: Store, rows: Rows, dataset: Dataset, call: Call) -> tuple[Task
     return published, study
 
 
-def _settings(store: Store, scratch: Store, dataset: Dataset, call: Call) -> Settings:
+def _space(wishes: Wishes) -> str:
+    """Name of the space in the ledger."""
+    return f"{wishes.space}-{SPACE_VERSION}"
+
+
+def _settings(store: Store, scratch: Store, dataset: Dataset, call: Call, experience: Experience) -> Settings:
     """What is searched, and upon what it may build: the weights of that are put where experiments look for them."""
     wishes, known, facts = call.wishes, call.known, facts_of(dataset)
     context = Context(
@@ -230,7 +239,9 @@ def _settings(store: Store, scratch: Store, dataset: Dataset, call: Call) -> Set
         layers=bring(wishes.layers),
         cells=adopted_cells(store),
         rules=adopted_rules(store),
-        parents=built_upon.parents(store, dataset.problem, but=call.name) if wishes.build_on else (),
+        parents=built_upon.parents(store, dataset.problem, but=call.name, experience=experience)
+        if wishes.build_on
+        else (),
         own=known.own if known else (),
         again=known.again if known else (),
     )
@@ -250,7 +261,9 @@ def _study(
         name=call.name,
         begin=call.begin - (spent if call.budget is not None else 0.0),
         provenance=Provenance(
-            origin(rows, dataset, call.wishes, settings.context.device) | (known.origin if known else {}),
+            origin(rows, dataset, call.wishes, settings.context.device)
+            | {"parents": built_upon.said(settings.parents)}
+            | (known.origin if known else {}),
             unused(rows, dataset),
             settings.parents,
             call.wishes.private,
@@ -262,7 +275,9 @@ def _study(
     )
 
 
-def _searched(study: Study, settings: Settings, ledger: Ledger, clock: Clock, call: Call) -> TaskRecord | None:
+def _searched(
+    study: Study, settings: Settings, ledger: Ledger, clock: Clock, *, call: Call, experience: Experience
+) -> TaskRecord | None:
     """Runs the search on its clock and publishes what it found, or the best so far when it was stopped."""
     wishes, dataset, store = call.wishes, study.dataset, study.store
 
@@ -279,12 +294,12 @@ def _searched(study: Study, settings: Settings, ledger: Ledger, clock: Clock, ca
     )
     setting = Setting(
         dataset=dataset.digest,
-        space=f"{wishes.space}-{SPACE_VERSION}",
+        space=_space(wishes),
         seed=wishes.seed,
         environment={"device": settings.context.device, **versions()},
-        fingerprint=fingerprint(dataset.problem, settings.facts),
+        fingerprint=dict(experience.fingerprint),
     )
-    generator = _generator(plan, setting, wishes, ledger=ledger, store=store)
+    generator = _generator(plan, setting, wishes, ledger=ledger, store=store, experience=experience)
     try:
         run(
             plan,
@@ -306,15 +321,13 @@ def _searched(study: Study, settings: Settings, ledger: Ledger, clock: Clock, ca
     return published
 
 
-def _generator(plan: ProblemPlan, setting: Setting, wishes: Wishes, *, ledger: Ledger, store: Store) -> Generator:
+def _generator(
+    plan: ProblemPlan, setting: Setting, wishes: Wishes, *, ledger: Ledger, store: Store, experience: Experience
+) -> Generator:
     """The generator asked for, with what all earlier tasks of the store have taught."""
     search = f"{ledger.task} {setting.dataset} {wishes.generator} {setting.space} {setting.seed}"
-    experience = Experience(
-        fingerprint=setting.fingerprint,
-        past=ledger.past(space=setting.space, dataset=setting.dataset),
-        weights=memory.begin(store, search, generator=wishes.generator, space=setting.space),
-    )
-    return generators()[wishes.generator](plan.draw, seed=wishes.seed, experience=experience)
+    weights = memory.begin(store, search, generator=wishes.generator, space=setting.space)
+    return generators()[wishes.generator](plan.draw, seed=wishes.seed, experience=replace(experience, weights=weights))
 
 
 def facts_of(dataset: Dataset) -> Facts:

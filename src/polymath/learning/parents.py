@@ -5,17 +5,21 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
+from ..importing import ABSORBED, imports
 from ..importing import HEAD as IMPORTED
-from ..importing import imports
 from ..model.path import Path
 from ..model.prefix import END, grafted, matching, prefixes
 from ..predicting import HEAD, TaskRecord, load_record
 from ..problem import Problem
 from ..problem.features import Feature, Text, parse_feature
 from ..problem.form import Form
+from ..search.generators import Experience
+from ..search.spaces.designs import sizes
 from ..search.spaces.parents import Parent
 from ..store import Store
+from .promise import Lender, expected, gains
 from .translating import translated
 
 MOST = 12
@@ -24,13 +28,20 @@ TRUNK = "consolidates"
 """In the origin of a trunk: the tasks that it was learned from (see `consolidate`)."""
 
 
-def parents(store: Store, problem: Problem, *, but: str, most: int = MOST) -> tuple[Parent, ...]:
+def parents(
+    store: Store, problem: Problem, *, but: str, most: int = MOST, experience: Experience | None = None
+) -> tuple[Parent, ...]:
     """Prefixes of all tasks of the store that fit the ports of this problem; `but`: the task that is learned now.
 
-    Tasks that are private are left out. Of equal prefixes (tasks that share them) the most promising counts.
+    Tasks that are private are left out. Of equal prefixes (tasks that share them) the most promising counts: by what
+    `experience` of earlier tasks has taught, where it is enough, else by a formula.
     """
     found: dict[str, Parent] = {}
-    for lender in _lenders(store, but=but):
+    lenders = list(_lenders(store, but=but))
+    learned = None
+    if experience is not None:
+        learned = expected([one.known for one in lenders], gains(experience.past), experience.fingerprint)
+    for lender in lenders:
         for part in lender.parts:
             fitted = translated(part, lender.features, problem, put=store.put_tensors)
             ports = matching(fitted.part, lender.ports, problem.ports, settled=fitted.ports)
@@ -44,12 +55,21 @@ def parents(store: Store, problem: Problem, *, but: str, most: int = MOST) -> tu
                 path=placed,
                 width=width,
                 classes=lender.classes,
-                promise=_promise(lender, problem),
+                promise=_promise(lender, problem) if learned is None else learned[lender.name],
+                learned=learned is not None,
             )
             identity = placed.identities()[end]
             if identity not in found or found[identity].promise < parent.promise:
                 found[identity] = parent
     return tuple(sorted(found.values(), key=lambda parent: (-parent.promise, parent.name))[:most])
+
+
+def said(found: tuple[Parent, ...]) -> dict[str, Any]:
+    """Why these were tried, for the record: how promising each lender is, and who says so."""
+    if not found:
+        return {}
+    promise = {parent.task: round(parent.promise, 4) for parent in reversed(found)}
+    return {"by": "ledger" if found[0].learned else "formula", "promise": dict(sorted(promise.items()))}
 
 
 def fetch(found: tuple[Parent, ...], *, store: Store, scratch: Store) -> None:
@@ -81,6 +101,17 @@ class _Lender:
     classes: int
     trunk: bool = False
     """Made of tasks of several sizes, for all of them."""
+
+    @property
+    def known(self) -> Lender:
+        """What the regression knows of it."""
+        return Lender(
+            name=self.name,
+            sizes=sizes(self.ports, rows=self.rows, width=self.classes),
+            classes=math.log10(1 + self.classes),
+            trunk=self.trunk,
+            outside=self.name.startswith((IMPORTED, ABSORBED)),
+        )
 
 
 def _lenders(store: Store, *, but: str) -> Iterator[_Lender]:

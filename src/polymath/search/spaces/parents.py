@@ -44,6 +44,8 @@ class Parent(Spec):
     """That the task tells apart."""
     promise: float = 0.0
     """How much it is expected to help: parents are ordered by it, the best first."""
+    learned: bool = False
+    """Whether the ledger has taught that: then it is a gain over cheap heads (`learning.promise`), else a formula."""
 
     @property
     def name(self) -> str:
