@@ -32,6 +32,7 @@ class Serving:
         self._store, self._device = store, device
         self._together = Together(partial(store.get_tensors, finite=True), device=device)
         self._ready: dict[str, tuple[str, Predictor]] = {}
+        self._looked: dict[str, tuple[int, ...]] = {}
         self._encodings: dict[str, str] = {}
 
     @property
@@ -48,6 +49,7 @@ class Serving:
         self._together.drop(name)
         self._ready.pop(name, None)
         self._encodings.pop(name, None)
+        self._looked.pop(name, None)
 
     def predict(self, requests: Sequence[tuple[str, pa.Table]]) -> list[list[dict[str, Json]]]:
         """For each request, the name of a task and rows, its answers as `Predictor.predict` gives them.
@@ -123,6 +125,9 @@ class Serving:
                 yield _Piece(number, requests[number][0], end - start, rows[chosen] - start, own, why)
 
     def _predictor(self, name: str) -> Predictor:
+        version = self._store.version()
+        if version is not None and self._looked.get(name) == version:
+            return self._ready[name][1]
         address = self._store.head(HEAD + name)
         if name not in self._ready or self._ready[name][0] != address:
             self.drop(name)
@@ -130,6 +135,8 @@ class Serving:
             if _is_one_pass(predictor):
                 self._together.add(name, predictor.path, predictor.problem.ports)
             self._ready[name] = str(address), predictor
+        if version is not None:
+            self._looked[name] = version
         return self._ready[name][1]
 
     def _answer(self, pieces: Sequence[_Piece], found: list[list[dict[str, Json]]]) -> None:

@@ -195,8 +195,9 @@ class _Batch:
             return
         if (old, names) not in self._parts:
             columns = {name: np.stack([rows.places[name] for rows in old], 1) for name in names}
+            whole = np.concatenate(list(columns.values())) if len(names) > 1 else columns[names[0]]
             rows, firsts = _distinct({name: list(map(tuple, column.tolist())) for name, column in columns.items()})
-            self._parts[old, names] = rows, list(np.concatenate(list(columns.values()))[firsts].T)
+            self._parts[old, names] = rows, list(whole[firsts].T)
         rows, wanted = self._parts[old, names]
         self._values[place] = module(*map(_taken, given, wanted)), rows
 

@@ -11,7 +11,7 @@ import os
 import threading
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 from .errors import StoreError
 
@@ -31,6 +31,7 @@ SCHEMA = (
     "CREATE TABLE meta(key TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID",
 )
 
+Version: TypeAlias = tuple[int, ...]
 GATE = threading.RLock()
 os.register_at_fork(before=GATE.acquire, after_in_parent=GATE.release, after_in_child=GATE.release)
 
@@ -79,6 +80,9 @@ class Database(Protocol):
 
     def change(self, statement: str, values: Iterable[Any] = ()) -> None:
         """Within a transaction."""
+
+    def version(self) -> Version | None:
+        """Another one after any change by anybody; None where telling costs as much as what it would save."""
 
     def check(self, *, full: bool) -> list[str]:
         """What the database itself finds wrong with its tables."""

@@ -102,7 +102,10 @@ def _check_heads(store: Store, other: Store) -> None:
     for address in (a, b, a):
         store.set_head("kit/ünï", address)
         assert other.head("kit/ünï") == address, "a name means what it was last given"
+    version = store.version()
+    assert store.version() == version, "reading changes nothing"
     other.set_head("kit/b", b)
+    assert version is None or store.version() != version, "what others change is seen"
     assert store.heads("kit/") == {"kit/b": b, "kit/ünï": a} and store.head("kit/") is None
     _raises(MissingObject, lambda: store.set_head("kit/x", "0" * 64), "a name means a record that is there")
 

@@ -255,6 +255,9 @@ class Postgresql:
 
     # Who lives
 
+    def version(self) -> None:
+        return None
+
     def holder(self) -> tuple[str, int]:
         with GATE, self._translated():
             self._connect()

@@ -16,7 +16,7 @@ from typing import Any
 
 from ..spec import printable
 from . import disk, locks
-from .database import GATE, SCHEMA, VERSION, Damaged, Database, Presence
+from .database import GATE, SCHEMA, VERSION, Damaged, Database, Presence, Version
 from .errors import StoreError, from_os, remedy
 
 MAX_LOG_BYTES = 4 << 20
@@ -42,6 +42,7 @@ class Sqlite:
         self._connection: sqlite3.Connection | None = None
         self._file: tuple[int, int] | None = (0, 0)
         self._writable = lock is not None or path is None
+        self._attached = 0
 
     # Opening and closing
 
@@ -131,6 +132,7 @@ class Sqlite:
             address = f"{self.path.resolve().as_uri()}?mode={'rwc' if self._writable else 'ro'}"
         connection = sqlite3.connect(address, uri=True, isolation_level=None, check_same_thread=False, timeout=0)
         self._connection, self._process, self._file = connection, os.getpid(), self._identity()
+        self._attached += 1
         if self.path is not None:
             _CONNECTIONS.add(connection)
         connection.execute(f"PRAGMA busy_timeout={BUSY_MILLISECONDS}")
@@ -218,6 +220,12 @@ class Sqlite:
         connection = self._connection
         assert connection is not None and connection.in_transaction, "a change outside a transaction"
         connection.execute(statement, tuple(values))
+
+    def version(self) -> Version:
+        with GATE, _translated():
+            connection = self._connect()
+            (others,) = connection.execute("PRAGMA data_version").fetchone()
+            return (self._attached, others, connection.total_changes)
 
     def check(self, *, full: bool) -> list[str]:
         """What SQLite finds wrong with its file. Only `full` compares the indexes."""

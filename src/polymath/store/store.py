@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Self
 from ..spec import BadInput, sha256
 from . import disk, locks, place, records, recovery, writing
 from .catalogue import Catalogue, Lease
-from .database import Damaged, Database, Presence
+from .database import Damaged, Database, Presence, Version
 from .errors import StoreError, corrupt, from_os
 from .objects import ADDRESS, Folder, Objects, Sync, checked
 from .records import HEAD, TOMBSTONE, Draft, Record
@@ -287,6 +287,10 @@ class Store:
         """Every name that begins with `prefix` -> the record it means, by name."""
         found = {body["name"]: body["record"] for _, body in self._listed(HEAD, where={}, prefix=prefix)}
         return {name: found[name] for name in sorted(found)}
+
+    def version(self) -> Version | None:
+        """Another one after any change by anybody, so that what was looked up need not be again; None: ask again."""
+        return self.catalogue.database.version()
 
     # Leases
 
