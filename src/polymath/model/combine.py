@@ -37,7 +37,7 @@ def select(
     most: int = 8,
     least: float = 0.0,
 ) -> dict[int, float]:
-    """Weights by member number that sum to one; `judge` scores combined predictions and who is in them, higher is better.
+    """Weights by member number that sum to one; `judge` scores predictions and who is in them, higher is better.
 
     Caruana et al. (2004), 'Ensemble selection from libraries of models': start from the best member, then add, with
     replacement, the one that makes the combination best; the best prefix wins. At most `most` different members.

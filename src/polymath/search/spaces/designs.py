@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +12,7 @@ from ...model.path import Path
 from ...model.prefix import trained_work
 from ...model.probes import Facts, Probe
 from ...problem import Dataset, Problem, Reply
+from ...problem.form import Form
 from ...spec import Spec
 from ...train.job import Context, probe_work
 from ...train.recipe import Recipe
@@ -101,19 +102,23 @@ WAYS: dict[str, Callable[[Choose], Choose]] = {"families": hand_made, "small": s
 
 def fingerprint(problem: Problem, facts: Facts) -> dict[str, float]:
     """Numbers by which generators compare problems: sizes and kinds of what goes in and comes out."""
-    forms = [form.kind for form in facts.ports.values()]
-    found = {
-        "rows": math.log10(1 + facts.rows),
-        "columns": math.log10(1 + sum(form.width for form in facts.ports.values() if form.kind == "vector")),
-        "outputs": float(len(problem.outputs)),
-        "head_width": math.log10(1 + sum(facts.outputs.values())),
-        "side": max((math.log10(max(form.size)) for form in facts.ports.values() if form.kind == "map"), default=0.0),
-    }
-    for kind in ("vector", "tokens", "map"):
-        found[f"is {kind}"] = float(kind in forms)
+    found = sizes(facts.ports, rows=facts.rows, width=sum(facts.outputs.values()))
+    found["outputs"] = float(len(problem.outputs))
     for output in problem.outputs:
         found[f"gives {output.type}"] = 1.0
     return found
+
+
+def sizes(ports: Mapping[str, Form], *, rows: int, width: int) -> dict[str, float]:
+    """The part of a fingerprint that does not depend on the kinds of outputs; `width`: of all heads."""
+    forms = ports.values()
+    found = {
+        "rows": math.log10(1 + rows),
+        "columns": math.log10(1 + sum(form.width for form in forms if form.kind == "vector")),
+        "head_width": math.log10(1 + width),
+        "side": max((math.log10(max(form.size)) for form in forms if form.kind == "map"), default=0.0),
+    }
+    return found | {f"is {kind}": float(kind in {form.kind for form in forms}) for kind in ("vector", "tokens", "map")}
 
 
 def mirrored(dataset: Dataset) -> bool:
