@@ -13,6 +13,7 @@ from polymath.explain.invention import write_invention_page
 from polymath.inventing import Order, Silent, adopt, cell_report, lookup
 from polymath.inventing.cell_report import ablations, boxes, motif, motifs
 from polymath.inventing.cells import (
+    FULL,
     KeepingStep,
     Rung,
     adopted_cells,
@@ -50,6 +51,19 @@ def test_lstm_and_gru_are_points_of_the_space():
         assert not sketch.error
         assert sketch.identity == behaviour(known) == behaviour(written(known))
         assert len(sketch.built.nodes) == len(known.nodes)
+
+
+def test_what_people_made_are_points_of_the_space():
+    said, identities = {}, set()
+    for name, answers in space.KNOWN.items():
+        sketch = draw(space.cells, answering(answers), identify=behaviour)
+        made = {choice.name: choice.value for choice in sketch.trace.choices}
+        assert {key: made[key] for key in answers} == dict(answers)
+        said[name] = formulas(sketch.built)[-1]
+        identities.add(sketch.identity)
+    assert said["update gate"] == "h_t = h + sigmoid(W1 x + U1 h) * (tanh(W2 x + U2 h) - h)"
+    assert said["multiplicative"] == "h_t = h + sigmoid(W1 x + U1 h) * (tanh(p + p * (U3 h)) - h)"
+    assert len(identities) == len(said)
 
 
 def test_the_space_is_one():
@@ -325,6 +339,19 @@ def test_people_s_cells_keep_step_with_the_furthest():
     assert cutter.promote(few, work_left=math.inf) in (1, 4), "two on the second rung are too few; the first goes on"
     others = [standing(i, -9.0 + i) for i in range(5)]
     assert cutter.promote(others, work_left=math.inf) == Halving(eta=4).promote(others, work_left=math.inf) == 4
+
+
+def test_published_cells_are_not_cut_while_trainings_are_short():
+    def standing(number, rungs):
+        scores = tuple(float(number) for _ in range(rungs))
+        return Standing(number=number, works=tuple(range(1, rungs + 1)), scores=scores, next_work=1.0, full_work=4.0)
+
+    cutter = KeepingStep(Halving(eta=4), published=4)
+    there = [standing(0, FULL), standing(1, FULL), standing(2, FULL - 1), standing(3, FULL), standing(9, FULL)]
+    assert cutter.promote(there, work_left=math.inf) == 2
+    ended = [standing(0, FULL), standing(1, FULL), standing(2, FULL), standing(9, FULL + 1)]
+    assert [cutter.promote(ended[:n] + ended[3:], work_left=math.inf) for n in (1, 2)] == [0, 0]
+    assert cutter.promote([standing(0, FULL + 1), standing(1, FULL + 1), *ended[2:]], work_left=math.inf) is None
 
 
 def test_rungs_grow_and_end_on_a_text_of_their_own():

@@ -3,6 +3,7 @@
 Every cell gets the width at which the whole model has the same number of parameters, and two learning rates. A rung
 trains from the beginning, so that each has its own warm-up and decay, and no two are compared at different places of a
 schedule. The last rung has three fresh seeds and another held-out text. The score is minus the bits per character.
+Cells that people made come first, so that what is drawn later begins with them.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from ..search import Experiment
 from ..search.choices import answering
 from ..search.cutters import Cutter, Standing
 from ..search.cutters.halving import Halving
-from ..search.spaces.cells import GRU, AdoptedCell, cells
+from ..search.spaces.cells import KNOWN, AdoptedCell, cells
 from ..spec import Json, canonical, loads
 from ..store import Store
 from . import found as records
@@ -32,12 +33,14 @@ from .language import Trial, attempt
 from .plan import Leaders, Part, PartPlan, clock_of, engine_of, searched
 
 SPACE = "recurrent cells"
-VERSION = 2
+VERSION = 3
 """Of text, rungs and score together: results of other versions are not compared."""
 BEST = 4
 """One in so many goes on to the next rung."""
 HUMAN = ("lstm", "gru")
 """What experiments 0 and 1 are."""
+FULL = 3
+"""Rungs that other cells that people made come through whatever they score: short trainings rank gates too low."""
 
 
 @dataclass(frozen=True)
@@ -91,18 +94,22 @@ def measured(cell: Cell, rung: Rung, *, source: str = MANUAL) -> dict[str, Any]:
 
 # In the one process that searches -----------------------------------------------------------------------------------
 class KeepingStep(Cutter):
-    """The cutter of a search, but nobody goes on before `least` stand there; people's cells go wherever another was."""
+    """The cutter of a search, but nobody goes on before `least` stand there; people's cells go wherever another was.
+
+    `published`: of how many cells that is so for the first `FULL` rungs; LSTM and GRU go to the last.
+    """
 
     name = "keeping step"
 
-    def __init__(self, cutter: Cutter, *, least: int = BEST) -> None:
-        self._cutter, self._least = cutter, least
+    def __init__(self, cutter: Cutter, *, least: int = BEST, published: int = len(HUMAN)) -> None:
+        self._cutter, self._least, self._published = cutter, least, published
 
     def promote(self, standings: Sequence[Standing], *, work_left: float) -> int | None:
         furthest = max((len(one.scores) for one in standings), default=0)
         others = max((len(one.scores) for one in standings if one.number >= len(HUMAN)), default=0)
         for one in standings:
-            if one.number < len(HUMAN) and one.may_go_on and len(one.scores) < others:
+            far = others if one.number < len(HUMAN) else min(others, FULL)
+            if one.number < self._published and one.may_go_on and len(one.scores) < far:
                 return one.number
         been = [sum(len(one.scores) > rung for one in standings) for rung in range(furthest + 1)]
         waiting = [
@@ -124,7 +131,7 @@ def part(parameters: int, source: str) -> Part:
         describe=describe,
         identify=behaviour,
         label=formula,
-        first=(answering({}), answering(GRU)),
+        first=tuple(answering(one) for one in KNOWN.values()),
         works=tuple(rung.work for rung in rungs(parameters)),
         settings={"version": VERSION, "parameters": parameters, "text": source},
     )
@@ -141,7 +148,8 @@ def search_cell(store: Store | None, order: Order, *, parameters: int = 40_000, 
     leaders = Leaders(
         store, order, clock, kind="cell", invented=lambda experiment, others: _invented(order.name, experiment, others)
     )
-    plan = PartPlan(part(parameters, source), KeepingStep(Halving(eta=BEST)), most=order.experiments, told=leaders.told)
+    cutter = KeepingStep(Halving(eta=BEST), published=len(KNOWN))
+    plan = PartPlan(part(parameters, source), cutter, most=order.experiments, told=leaders.told)
     engine = engine_of(order, answered)
     try:
         searched(plan, order, engine=engine, clock=clock, store=store, space=SPACE)

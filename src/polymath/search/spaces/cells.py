@@ -48,6 +48,75 @@ GRU: Mapping[str, Any] = {
 """The choices that make a GRU, where they are not the first options."""
 
 
+def _gated(*nodes: tuple[str, Operation, Operation, str], maps: Sequence[tuple[str, Operation]]) -> dict[str, Any]:
+    """A graph as choices: maps (what is read, activation), nodes (left, through, operation, right)."""
+    found: dict[str, Any] = {"graph.memory": any("c" in (left, right) for left, _, _, right in nodes)}
+    found |= {"graph.maps": len(maps), "graph.nodes": len(nodes)}
+    for i, (reads, activation) in enumerate(maps):
+        found |= {f"map{i}.reads": reads, f"map{i}.activation": activation}
+    for i, (left, through, operation, right) in enumerate(nodes):
+        found |= {f"node{i}.left": left, f"node{i}.through": through}
+        found |= {f"node{i}.operation": operation, f"node{i}.right": right}
+    return found
+
+
+_GATE: tuple[str, Operation] = ("x h", "sigmoid")
+_APART: Sequence[tuple[str, Operation]] = (("x", "identity"), ("h", "identity"))
+KNOWN: Mapping[str, Mapping[str, Any]] = {
+    "lstm": {},
+    "gru": GRU,
+    # The forget gate is 1 minus the input gate: three maps (Greff et al. 2017, arXiv:1503.04069, CIFG).
+    "coupled": {
+        **_gated(
+            ("c", "identity", "subtract", "m1"),
+            ("n0", "identity", "multiply", "m0"),
+            ("n1", "identity", "add", "m1"),
+            ("n2", "tanh", "multiply", "m2"),
+            maps=[_GATE, ("x h", "tanh"), _GATE],
+        ),
+        "graph.memory.node": "n2",
+    },
+    # One gate for both of the GRU's (Zhou et al. 2016, arXiv:1603.09420), reset after the product as torch's GRU.
+    "minimal": _gated(
+        ("m0", "identity", "multiply", "m2"),
+        ("n0", "identity", "add", "m1"),
+        ("n1", "tanh", "subtract", "h"),
+        ("n2", "identity", "multiply", "m0"),
+        ("n3", "identity", "add", "h"),
+        maps=[_GATE, *_APART],
+    ),
+    # h moves towards a plain net's (Collins et al. 2017, arXiv:1611.09913, UGRNN).
+    "update gate": _gated(
+        ("m1", "identity", "subtract", "h"),
+        ("n0", "identity", "multiply", "m0"),
+        ("n1", "identity", "add", "h"),
+        maps=[_GATE, ("x h", "tanh")],
+    ),
+    # The same around W x * (1 + U h) (Wu et al. 2016, arXiv:1606.06630, multiplicative integration).
+    "multiplicative": _gated(
+        ("m1", "identity", "multiply", "m2"),
+        ("n0", "identity", "add", "m1"),
+        ("n1", "tanh", "subtract", "h"),
+        ("n2", "identity", "multiply", "m0"),
+        ("n3", "identity", "add", "h"),
+        maps=[_GATE, *_APART],
+    ),
+    "multiplicative, coupled": {
+        **_gated(
+            ("m1", "identity", "multiply", "m2"),
+            ("n0", "identity", "add", "m1"),
+            ("n1", "tanh", "subtract", "c"),
+            ("n2", "identity", "multiply", "m0"),
+            ("n3", "identity", "add", "c"),
+            ("n4", "tanh", "multiply", "m3"),
+            maps=[_GATE, *_APART, _GATE],
+        ),
+        "graph.memory.node": "n4",
+    },
+}
+"""Cells that people made, as points of this space: what is not named is the first option."""
+
+
 class AdoptedCell(Spec):
     """A cell that a store has adopted, as an option of a choice."""
 
