@@ -5,7 +5,8 @@ python benchmarks/search_kill.py [--quick] [--kills 100] [--seed 0]
 One `polymath learn --work N` is left in peace: its digest and its experiments are the truth. Then the same command runs in
 a store of its own, and at random moments either the whole process group or one of its workers is killed; a killed command
 is given again, until it ends. Its digest and its experiments must be those of the undisturbed run. Then the next store,
-until there were so many kills.
+until there were so many kills. One of five rounds is killed while it starts; in the others a kill comes soon after the
+store was seen writing, so that most fall where experiments run and few rounds end without one.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import argparse
 import contextlib
 import dataclasses
 import json
+import math
 import os
 import random
 import signal
@@ -25,9 +27,15 @@ from sklearn.datasets import load_breast_cancer
 
 import common
 import reporting
+from polymath.search.run import MAX_TRIES
 from polymath.store import Store
 from reporting import verdict
 from store_kill import Round, Tally, inspect, say, session
+
+STARTING = 0.2
+"""Share of the rounds that are killed while they start."""
+START_SHARE, SOON = 0.3, 0.25
+"""In undisturbed runs: how long a start may be waited for, and how soon after a write a kill comes."""
 
 
 @dataclasses.dataclass
@@ -88,18 +96,22 @@ def disturbed(
     printed: set[tuple[str, int]] = set()
     while True:
         run = Round(folder, words=words, name="cells")
-        killed = False
-        deadline = time.monotonic() + chance.uniform(2, 0.7 * seconds)
+        killed, deaths, quiet = False, 0, run.stamps()
+        starting = chance.random() < STARTING
+        deadline = time.monotonic() + chance.uniform(0, START_SHARE * seconds) if starting else math.inf
         while run.process.poll() is None:
-            time.sleep(0.05)
+            time.sleep(0.02)
+            if math.isinf(deadline) and run.stamps() != quiet:
+                deadline = time.monotonic() + chance.uniform(0, SOON * seconds)
             if time.monotonic() < deadline or storm.kills >= most:
                 continue
             found = workers(run.process.pid)
-            if found and chance.random() < 0.5:
+            # So many deaths in one process, and an experiment would be blamed for its own: another result.
+            if found and deaths < MAX_TRIES - 1 and chance.random() < 0.5:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(found[0], signal.SIGKILL)
                     storm.workers += 1
-                deadline = time.monotonic() + chance.uniform(1, 0.5 * seconds)
+                deaths, quiet, deadline = deaths + 1, run.stamps(), math.inf
                 continue
             known |= run.acknowledged()
             tally.orphans += run.kill()

@@ -30,10 +30,8 @@ PLACES = 5
 """Numbers are compared by the sixth of their range in which they lie."""
 TRUST = 5.0
 """Logarithm of how much more a problem counts that foretold all ranks here than one that foretold none."""
-THRIFT = 0.5
-"""Power of the work by which merit is divided: of two good ones the cheaper first, but never what is cheap alone."""
 LEAST_COST = 0.05
-"""In the usual work of an experiment: what costs less is no cheaper."""
+"""In the usual work of an experiment: what costs less is no cheaper. Of two good winners the cheaper comes first."""
 DOUBT = 5
 """So many results here count for as much as the fingerprint alone."""
 ON_THE_WHOLE = 0.1
@@ -98,7 +96,7 @@ class Portfolio(Generator):
         weights = self._likeness * self._agreement()
         weights = weights / weights.sum()
         gains = np.maximum(self._values - self._covered, 0) @ weights if self._covered.any() else 0.0
-        merit = (gains + ON_THE_WHOLE * (self._values @ weights)) / self._costs**THRIFT
+        merit = (gains + ON_THE_WHOLE * (self._values @ weights)) / self._costs
         return int(np.argmax(np.where(self._open, merit, -np.inf)))
 
     def _agreement(self) -> np.ndarray:
