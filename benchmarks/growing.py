@@ -59,7 +59,9 @@ def main() -> None:
     plans: dict[str, Plan] = {name: family.quick if given.quick else family.full for name, family in FAMILIES.items()}
     places = {name: place_of(name, stem=stem, seed=given.seed, cache=given.cache) for name in FAMILIES}
     if given.again and not given.report:
-        common.drop(file, lambda record: record.get("family") in given.families and record["seed"] == given.seed)
+        common.drop(
+            file, lambda record: record.get("family", "") in ("", *given.families) and record["seed"] == given.seed
+        )
     for name, family in FAMILIES.items():
         kept = Kept(file, family=name, seed=given.seed)
         if given.report or name not in given.families or ("whole",) in kept.records:

