@@ -24,7 +24,7 @@ SHRUNK = 2.0
 """Tries of a lender that count as much as what is known of all others."""
 SIZES = ("rows", "columns", "head_width", "side")
 KINDS = ("is vector", "is tokens", "is map")
-LARGEST = 2.0
+LARGEST = 4.0
 """Of a gain: a score that broke down says no more than one that was merely bad."""
 METHOD = "method"
 CHOSEN = ("stored.from", "start from", *(f"{SEVERAL}.{place}" for place in range(8)))
