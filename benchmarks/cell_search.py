@@ -8,7 +8,8 @@ that no search has seen: messages of dialogues by characters, and picture captio
 same number of parameters, the same learning rates to choose from on a held-out part, and is judged on the test part of
 the source, with seeds of its own. Equal seconds: processor time, as much as the LSTM took for its steps; torch's own
 LSTM, whose kernel is quicker, runs as well. Last, stays in intensive care (PhysioNet 2012, train on set a, test on b):
-hourly means of 37 measurements, the same net and recipe around each cell.
+hourly means of 37 measurements, the same net and recipe around each cell. Both searches begin with the cells that people
+made; the report says whose the winner is.
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ from polymath.inventing.cells import search_cell
 from polymath.model.cells import GRU, LSTM, Cell, parse_cell
 from polymath.model.cells.module import CellModule
 from polymath.model.cells.words import formulas
+from polymath.search.spaces.cells import KNOWN as POINTS
 from polymath.spec import canonical, loads
 from polymath.store import Store
 
@@ -85,12 +87,18 @@ def searched(chosen: argparse.Namespace, cache: Path) -> tuple[dict[str, Cell], 
                 "failed": made.failed,
                 "seconds": made.seconds,
                 "rung": made.best.rung,
+                "whose": _whose(int(made.best.name.rsplit("/", 1)[1])),
                 **made.best.facts,
                 "cell": made.best.expression,
             }
         )
         print(f"{name}: {made.experiments} experiments, {made.failed} died; {made.best.formula} {made.best.facts}")
     return found, said
+
+
+def _whose(number: int) -> str:
+    """Who made an experiment of a search: people, whose cells come first, or the search."""
+    return f"people: {list(POINTS)[number]}" if number < len(POINTS) else "the search"
 
 
 # Speed ------------------------------------------------------------------------------------------------------------
@@ -274,11 +282,23 @@ def search_section(records: Sequence[Record]) -> list[str]:
             f"{one['failed']:,}",
             f"{one['seconds']:.0f}",
             f"{one['rung']}",
+            one["whose"],
             *(f"{one[key]:.4f}" if key in one else "-" for key in ("bits", "lstm_bits", "gru_bits")),
         ]
         for one in own
     ]
-    head = ["cell", "generator", "experiments", "died", "seconds", "rungs", "bits", "LSTM's there", "GRU's there"]
+    head = [
+        "cell",
+        "generator",
+        "experiments",
+        "died",
+        "seconds",
+        "rungs",
+        "whose",
+        "bits",
+        "LSTM's there",
+        "GRU's there",
+    ]
     lines = ["## Search", "", *reporting.table(head, rows)]
     for one in own:
         lines += [f"{one['contender']}:", "", *(f"    {line}" for line in formulas(parse_cell(one["cell"]))), ""]

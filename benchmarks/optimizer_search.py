@@ -1,12 +1,14 @@
 """Claim: a found update rule needs at most 0.95 of tuned AdamW's steps; 12,000 rules are tried in two hours on two cores.
 
-    python benchmarks/optimizer_search.py [--quick] [--minutes 45] [--searches 2] [--generator evolution] [--folder DIR]
+    python benchmarks/optimizer_search.py [--quick] [--minutes 45] [--searches 2] [--generator evolution] [--folder DIR] [--no-speed]
 
 An experiment is one rule on 3 small exercises with its own sweep of 11 learning rates x 3 seeds: 99 trainings, most of
 them cut when they are dead or far behind. Searches by the generator and by random choice get the same minutes, each with
 several seeds; the winner of each is chosen by exercises of the search alone, with seeds of their own. It is then judged
 once, beside what people made, on exercises that share no data set with those of the search, and few kinds of net: for each
 rule a coarse and a fine sweep of 11 learning rates, at five lengths of training, each to the end of its own decay.
+Every search begins with the rules that people made; the report says whose the winner is, and judges the strongest of
+what was published as well.
 """
 
 from __future__ import annotations
@@ -38,6 +40,9 @@ from polymath.inventing.judging import Judged, judge
 from polymath.inventing.optimizers import search_optimizer
 from polymath.inventing.tasks import search_exercises
 from polymath.search import Ledger
+from polymath.search.choices import draw
+from polymath.search.spaces.update_rules import KNOWN as POINTS
+from polymath.search.spaces.update_rules import known, update_rule
 from polymath.store import Store
 from polymath.train.update import KNOWN, parse
 from polymath.train.update.optimizer import ExpressionOptimizer
@@ -48,6 +53,9 @@ MUST_TIMES, AIM_TIMES = 10.0, 30.0
 MUST_STEPS, AIM_STEPS = 0.95, 0.90
 MUST_WINS, AIM_WINS = 0.65, 0.75
 PEOPLE = ("adamw", "momentum", "lion", "powersign", "addsign")
+PUBLISHED = ("cautious adam", "nadam, second moment 0.95")
+"""Points with which every search begins that may be better than all of `PEOPLE`; judged beside, but no part of what must
+be beaten."""
 RESULTS = common.HERE / "results" / f"{NAME}.jsonl"
 
 
@@ -144,15 +152,12 @@ def searched(
 # The report -------------------------------------------------------------------------------------------------------
 def speed_rows(speeds: Sequence[dict[str, Any]], counts: Sequence[dict[str, Any]]) -> list[list[str]]:
     hours = WANTED / statistics.fmean(one["per_hour"] for one in counts)
+    if not speeds:
+        return [_hours_row(hours)]
     times = math.exp(statistics.fmean(math.log(one["alone"] / one["whole"]) for one in speeds))
     with_cuts = math.exp(statistics.fmean(math.log(one["alone"] / one["cut"]) for one in speeds))
     return [
-        [
-            f"hours for {WANTED:,} experiments, {common.cores()} cores",
-            f"{hours:.2f}",
-            f"{MUST_HOURS:g}: {reporting.verdict(hours <= MUST_HOURS)}",
-            f"{AIM_HOURS:g}: {reporting.verdict(hours <= AIM_HOURS)}",
-        ],
+        _hours_row(hours),
         [
             "batched over one by one, all trained to their end",
             f"{times:.1f}x",
@@ -163,10 +168,24 @@ def speed_rows(speeds: Sequence[dict[str, Any]], counts: Sequence[dict[str, Any]
     ]
 
 
+def _hours_row(hours: float) -> list[str]:
+    return [
+        f"hours for {WANTED:,} experiments, {common.cores()} cores",
+        f"{hours:.2f}",
+        f"{MUST_HOURS:g}: {reporting.verdict(hours <= MUST_HOURS)}",
+        f"{AIM_HOURS:g}: {reporting.verdict(hours <= AIM_HOURS)}",
+    ]
+
+
+def whose(number: int) -> str:
+    """Who made an experiment of a search: people, whose rules come first, or the search."""
+    return f"people: {list(POINTS)[number]}" if number < len(POINTS) else "the search"
+
+
 def judged_rows(judged: Judged, winners: Sequence[str]) -> list[list[str]]:
     best_of_people = min(judged.mean_steps(rule) for rule in PEOPLE if rule != "adamw")
     rows = []
-    for rule in (*winners, *(rule for rule in PEOPLE if rule != "adamw")):
+    for rule in (*winners, *(rule for rule in judged.curves if rule not in (*winners, "adamw"))):
         steps, wins, (low, high) = judged.mean_steps(rule), judged.wins(rule), judged.interval(rule)
         good = steps <= MUST_STEPS and wins >= MUST_WINS and steps < best_of_people
         worst = max(judged.exercises, key=lambda one: judged.steps(rule, one))
@@ -203,7 +222,7 @@ def write(found: dict[str, Any], judged: Judged, *, chosen: argparse.Namespace) 
         "",
         *reporting.table(("rule", "steps", "wins", "worst", "verdict"), judged_rows(judged, winners)),
         *reporting.table(
-            ("search", "experiments", "per hour", "died", "score", "winner"),
+            ("search", "experiments", "per hour", "died", "score", "whose", "winner"),
             [
                 [
                     one["name"],
@@ -211,6 +230,7 @@ def write(found: dict[str, Any], judged: Judged, *, chosen: argparse.Namespace) 
                     f"{one['counts']['per_hour']:,.0f}",
                     f"{one['counts']['died']:,}",
                     f"{one['score']:.3f}",
+                    one["whose"],
                     f"`{one['formula']}`",
                 ]
                 for one in found["searches"]
@@ -239,9 +259,10 @@ def write(found: dict[str, Any], judged: Judged, *, chosen: argparse.Namespace) 
 
 def run(chosen: argparse.Namespace, folder: Path) -> None:
     torch.set_num_threads(1)
-    speeds = times_faster(chosen.quick)
+    speeds = [] if chosen.no_speed else times_faster(chosen.quick)
     searches = []
     rules = {name: KNOWN[name] for name in PEOPLE}
+    rules |= {} if chosen.quick else {name: draw(update_rule, known(name)).built for name in PUBLISHED}
     with Store.open(folder / "knowledge") as store:
         for seed in range(chosen.searches):
             for generator in dict.fromkeys((chosen.generator, "random")):
@@ -259,6 +280,7 @@ def run(chosen: argparse.Namespace, folder: Path) -> None:
                         "counts": counts,
                         "score": found.best.score,
                         "rung": found.best.rung,
+                        "whose": whose(int(found.best.name.rsplit("/", 1)[1])),
                         "formula": found.best.formula,
                         "expression": found.best.expression,
                     }
@@ -285,6 +307,7 @@ def main() -> None:
     made.add_argument("--minutes", type=float, help="of each search (default 45; with --quick 40 experiments instead)")
     made.add_argument("--searches", type=int, help="seeds of each generator (default 2; with --quick 1)")
     made.add_argument("--generator", default="evolution")
+    made.add_argument("--no-speed", action="store_true", help="leave out the trainings one by one")
     made.add_argument(
         "--folder", type=Path, help="where the store is kept, to go on after a kill (default: thrown away)"
     )
