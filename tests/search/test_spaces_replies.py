@@ -22,8 +22,15 @@ ROWS = 40
 @pytest.fixture(scope="module")
 def chat() -> Problem:
     values = Reply(name="x").random_values(ROWS, np.random.default_rng(0))
-    table = pa.table({"message": values, "age": list(range(ROWS)), "reply": values})
-    inputs = (Text(name="message"), Number(name="age"))
+    table = pa.table(
+        {
+            "message": values,
+            "before": values.take(pa.array(range(len(values) - 1, -1, -1))),
+            "age": list(range(ROWS)),
+            "reply": values,
+        }
+    )
+    inputs = (Text(name="message"), Text(name="before"), Number(name="age"))
     problem = Problem(name="chat", inputs=inputs, outputs=(Reply(name="reply", width=16),))
     return problem.measure(table, range(ROWS))
 
@@ -70,11 +77,19 @@ def groups(path, parted):
 @pytest.mark.parametrize("seed", range(6))
 def test_towers_meet_in_a_pair_and_learn(chat, seed):
     path, recipe = drawn(chat, seed)
-    assert set(path.ports) == {"message", "row", "answer/reply"} and recipe.batch <= 512
+    assert set(path.ports) == {"message", "before", "row", "answer/reply"} and recipe.batch <= 512
     assert path.forms(chat.all_ports)[path.outputs["reply"]].width == 2 * 16
     module = build(path, chat.all_ports)
     values = Reply(name="x").random_values(8, np.random.default_rng(1))
-    batch = batch_of(chat, pa.table({"message": values, "age": list(range(8)), "reply": values}))
+    table = pa.table(
+        {
+            "message": values,
+            "before": values.take(pa.array(range(len(values) - 1, -1, -1))),
+            "age": list(range(8)),
+            "reply": values,
+        }
+    )
+    batch = batch_of(chat, table)
     module.prepare(batch.inputs)
     loss = loss_of(module(batch.inputs), batch, outputs={"reply": chat.outputs[0]}, smoothing=recipe.smoothing)
     loss.backward()
@@ -85,6 +100,14 @@ def test_towers_meet_in_a_pair_and_learn(chat, seed):
         for other in others:
             load_weights(parted.module(other), get_weights(whole.module(ours)), name=gene)
     assert torch.allclose(parted.value("message", without), whole.value("message", batch.inputs), atol=1e-5)
+
+
+def test_messages_earlier_turns_and_replies_share_one_table(chat):
+    path, _ = drawn(chat, 0)
+    (shared,) = (gene for gene in path.genes if gene.name == "shared")
+    assert set(shared.inputs) == {"in:message", "in:before", "in:answer/reply"}
+    message = next(gene for gene in path.genes if gene.name == "message")
+    assert message.inputs == ("shared.0", "shared.1", "message.last")
 
 
 def test_the_ways_of_raters_are_one_choice(trees):
