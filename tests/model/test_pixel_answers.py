@@ -106,3 +106,14 @@ def test_nets_answer_other_sizes_than_they_were_described_with():
     )
     module = build(Path(genes=genes, outputs={"m": "head"}), PORTS).eval()
     assert module({"p": torch.zeros(1, 3, 17, 45, dtype=torch.uint8)})["m"].shape == (1, 2, 17, 45)
+
+
+def test_a_fresh_head_looks_at_its_features():
+    """From zero, every feature would first learn to speak for the commonest class; LOG.md has what came of it."""
+    genes = (
+        Gene(name="seen", layer=Pixels(), inputs=("in:p",)),
+        Gene(name="head", layer=PerPixel(width=2), inputs=("seen", "in:p")),
+    )
+    module = build(Path(genes=genes, outputs={"m": "head"}), PORTS)
+    said = module({"p": torch.randint(0, 255, (1, 3, 32, 32), dtype=torch.uint8)})["m"]
+    assert (said.std(dim=(0, 2, 3)) > 0.01).all()
