@@ -111,7 +111,8 @@ def test_what_happened_late_is_learned(tmp_path):
         rows.append(canonical([*history, [9, "fall" if n % 2 else "visit"]]))
     frame = pd.DataFrame({"stay": rows, "died": died})
     with Polymath(tmp_path / "store") as store:
-        task = store.learn(frame, target="died", name="stays", work=0.02, engine="inline", cache=str(tmp_path / "cache"))
+        wishes = {"work": 0.02, "engine": "inline", "cache": str(tmp_path / "cache")}
+        task = store.learn(frame, target="died", name="stays", **wishes)
         assert task.record.problem["inputs"][0]["type"] == "events"
         assert task.evaluate(frame)["scores"]["accuracy"] > 0.95
         (answer,) = task.predict(pd.DataFrame({"stay": ["not a history"]}))
