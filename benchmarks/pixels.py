@@ -4,6 +4,9 @@
     python benchmarks/pixels.py --only camvid --budget 20m  one set
     python benchmarks/pixels.py --quick                     a few pictures, seconds: does it run?
 
+Every part (cheap rule, Polymath, nnU-Net's recipe) is kept when it ends, so that an interrupted run goes on when it is
+begun again, and parts that failed are tried again; `--again` runs anew. The page shows the run of the largest budget.
+
 Every set is a folder that `polymath learn` takes as it is; the test part is looked at once, by `polymath evaluate`. The
 cheap baseline of each set is fitted on the same training pictures and scored by the same pixels: a forest on the
 surroundings of each pixel (CamVid, EM), on colours alone (seas), a rule on gradients (text), a linear map of the 13 depths
@@ -76,14 +79,12 @@ def ours(folder: Path, one: Set, budget: float, *, seed: int) -> dict[str, Any]:
     command = common.polymath_command()
     with tempfile.TemporaryDirectory() as place:
         store = ["--store", f"{place}/store"]
-        begin = time.monotonic()
         words = [*command, "learn", str(folder), "--name", one.name, "--budget", f"{budget:g}s", "--seed", str(seed)]
         words += ["--target", one.target, "--metric", one.metric] if one.target else []
         learned = _json([*words, *store, "--json"])
-        seconds = time.monotonic() - begin
         tested = folder.with_name("stain_test.csv") if one.name == "stain" else folder / "test"
         scores = _json([*command, "evaluate", one.name, str(tested), *store, "--json"])["scores"]
-    return {"scores": scores, "seconds": round(seconds, 1), "learned": learned}
+    return {"scores": scores, "seconds": learned["seconds"], "learned": learned}
 
 
 def _json(words: list[str]) -> dict[str, Any]:
@@ -198,10 +199,10 @@ def linear(folder: Path, one: Set, *, seed: int) -> dict[str, float]:
     return {"pearson": float(np.corrcoef(x @ weights, y)[0, 1])}
 
 
-def recipe(folder: Path, one: Set, budget: float, *, seed: int) -> dict[str, float]:
-    """nnU-Net's recipe, given the same seconds and cores."""
+def recipe(folder: Path, one: Set, budget: float, *, seed: int) -> dict[str, Any]:
+    """nnU-Net's recipe, given the same seconds and cores: scores, steps, whether there was time for mirrored answers."""
     script = str(common.HERE / "experts" / "unet.py")
-    words = [sys.executable, script, str(folder), "--budget", f"{budget:g}", "--threads", str(common.cores())]
+    words = [sys.executable, script, str(folder), "--seconds", f"{budget:g}", "--threads", str(common.cores())]
     void = [str(value) for value in one.void]
     return _json([*words, "--seed", str(seed), *(["--void", *void] if void else [])])
 
@@ -229,64 +230,93 @@ def scores_of(counts: np.ndarray) -> dict[str, float]:
 
 
 # The run -----------------------------------------------------------------------------------------------------------
-def run(one: Set, folder: Path, budget: float, *, seed: int, about: str, file: Path, beside: bool) -> dict[str, Any]:
-    """Everything about one set; nnU-Net's recipe only where `beside`: its first step takes longer than a quick run."""
-    record: dict[str, Any] = {"set": one.name, "seed": seed, "budget": budget, "about": about, "when": common.now()}
-    record["commit"] = common.commit()
-    begin = time.monotonic()
-    record["baseline"] = BASELINES[one.baseline](folder, one, seed=seed)
-    record["baseline_seconds"] = round(time.monotonic() - begin, 1)
-    print(f"{one.name}: {one.baseline} {record['baseline'][one.metric]:.4f}", flush=True)
-    found = ours(folder, one, budget, seed=seed)
-    record |= {"ours": found["scores"], "seconds": found["seconds"], "learned": found["learned"]}
-    print(f"{one.name}: polymath {record['ours'][one.metric]:.4f} in {found['seconds']:.0f} s", flush=True)
-    if one.recipe and beside:
-        record["recipe"] = recipe(folder, one, budget, seed=seed)
-        print(f"{one.name}: nnU-Net's recipe {record['recipe'][one.metric]:.4f}", flush=True)
-    common.keep(file, record)
-    return record
+def run(one: Set, folder: Path, budget: float, *, seed: int, about: str, file: Path, again: bool) -> None:
+    """All parts about one set, each kept when it ends; those kept before are not run again."""
+    parts: dict[str, Callable[[], dict[str, Any]]] = {
+        one.baseline: lambda: {"scores": BASELINES[one.baseline](folder, one, seed=seed)},
+        "polymath": lambda: ours(folder, one, budget, seed=seed),
+    }
+    if one.recipe:
+        parts["recipe"] = lambda: recipe(folder, one, budget, seed=seed)
+    done = {part: record["scores"] for part, record in newest(common.kept(file), one, budget, seed=seed).items()}
+    for part, work in parts.items():
+        key = {"set": one.name, "part": part, "seed": seed, "budget": budget}
+        if part not in done or again:
+            begin = time.monotonic()
+            try:
+                found = work()
+            except RuntimeError as error:  # it is not kept: the same command tries again
+                print(f"{one.name}: {part} FAILED: {error}", file=sys.stderr, flush=True)
+                continue
+            record = {**key, "about": about, "seconds": round(time.monotonic() - begin, 1), **found}
+            common.keep(file, {**record, "when": common.now(), "commit": common.commit()})
+            done[part] = found["scores"]
+        print(f"{one.name}: {part} {one.metric} {done[part][one.metric]:.4f}", flush=True)
 
 
-def row(record: dict[str, Any]) -> list[str]:
+def newest(records: list[dict[str, Any]], one: Set, budget: float, *, seed: int) -> dict[str, dict[str, Any]]:
+    """Part -> its newest record at this budget and seed. The cheap rule has no budget: any of its records serves."""
+    return {
+        record["part"]: record
+        for record in records
+        if (record["set"], record["seed"]) == (one.name, seed)
+        and (record["budget"] == budget or record["part"] == one.baseline)
+    }
+
+
+def row(one: Set, parts: dict[str, dict[str, Any]]) -> list[str]:
     """One line of the table: asked beside got."""
-    one = SETS[record["set"]]
-    got, cheap = record["ours"][one.metric], record["baseline"][one.metric]
-    recipe_score = record.get("recipe", {}).get(one.metric)
-    good = got >= one.must and got > cheap + one.above / 100 and (recipe_score is None or got > recipe_score)
-    asked = f">= {one.must:g}" if one.must else f"baseline + {one.above:g} points"
+    mine, expert = parts["polymath"], parts.get("recipe")
+    got, cheap = mine["scores"][one.metric], parts[one.baseline]["scores"][one.metric]
+    good = got >= one.must and got > cheap + one.above / 100
+    good = good and (expert is None or got > expert["scores"][one.metric])
+    told, verdict = ("", reporting.verdict(good)) if not one.recipe else ("not run", "open")
+    if expert is not None:
+        passes = "mirrored" if expert["mirrored"] else "not mirrored, for want of time"
+        verdict = reporting.verdict(good)
+        told = f"{expert['scores'][one.metric]:.4f} ({expert['steps']} steps, {passes}, {expert['seconds']:.0f} s)"
     return [
         one.name,
-        f"{record['budget']:.0f} s",
+        f"{mine['budget']:.0f} s",
         one.metric,
-        asked,
+        f">= {one.must:g}" if one.must else f"baseline + {one.above:g} points",
         f"{got:.4f}",
         f"{cheap:.4f} ({one.baseline})",
-        "" if recipe_score is None else f"{recipe_score:.4f} ({record['recipe']['steps']} steps)",
-        f"{record['seconds']:.0f} s",
-        reporting.verdict(good),
+        told,
+        f"{mine['seconds']:.0f} s",
+        verdict,
     ]
 
 
-def report(records: list[dict[str, Any]], *, quick: bool) -> Path:
-    """The page, from the newest record of each set."""
-    newest = {record["set"]: record for record in records}
-    shown = [newest[name] for name in SETS if name in newest]
+def report(records: list[dict[str, Any]], *, seed: int, quick: bool) -> Path:
+    """The page, from the newest run of each set: that of the largest budget where there are several."""
+    shown = []
+    for one in SETS.values():
+        mine = [r for r in records if (r["set"], r["part"], r["seed"]) == (one.name, "polymath", seed)]
+        if mine:
+            shown.append((one, newest(records, one, max(record["budget"] for record in mine), seed=seed)))
+    shown = [(one, parts) for one, parts in shown if one.baseline in parts]
     header = ("set", "budget", "score", "must", "Polymath", "cheap baseline", "nnU-Net's recipe", "took", "verdict")
-    body = ["## Asked and got", "", *reporting.table(header, [row(record) for record in shown])]
-    for record in shown:
-        each = {name[4:]: value for name, value in record["ours"].items() if name.startswith("iou ")}
+    body = ["## Asked and got", "", *reporting.table(header, [row(*one) for one in shown])]
+    for one, parts in shown:
+        mine = parts["polymath"]
+        each = {name[4:]: value for name, value in mine["scores"].items() if name.startswith("iou ")}
         if each:
             worst = min(each, key=lambda name: each[name])
-            body += [f"**{record['set']}**: {record['about']} IoU of each class (worst: {worst}):", ""]
+            body += [f"**{one.name}**: {mine['about']} IoU of each class (worst: {worst}):", ""]
             body += reporting.table(list(each), [[f"{value:.3f}" for value in each.values()]])
         else:
-            body += [f"**{record['set']}**: {record['about']}", ""]
+            body += [f"**{one.name}**: {mine['about']}", ""]
+    commits = sorted({parts["polymath"]["commit"] for _, parts in shown})
     return reporting.page(
         NAME,
         body,
         title="A value for every pixel",
         about=__doc__.splitlines()[0] if __doc__ else "",
-        told=["Budgets are wall clock on all cores; one seed; test parts are looked at once, at the end."],
+        told=[
+            "Budgets are wall clock on all cores; one seed; test parts are looked at once, at the end.",
+            f"Learned at {', '.join(commits)}.",
+        ],
         quick=quick,
     )
 
@@ -299,10 +329,11 @@ def seconds(text: str) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="a few pictures, 20 s each: does it run?")
+    parser.add_argument("--quick", action="store_true", help="a few pictures, 30 s each: does it run?")
     parser.add_argument("--only", nargs="+", choices=list(SETS), help="only these sets")
     parser.add_argument("--budget", type=seconds, help="of each set, e.g. 20m (default: its own)")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--again", action="store_true", help="run these sets anew, kept results or not")
     parser.add_argument("--report", action="store_true", help="run nothing, write the report from the kept results")
     parser.add_argument("--cache", type=Path, default=data.DEFAULT_CACHE)
     given = parser.parse_args()
@@ -314,8 +345,8 @@ def main() -> None:
         if given.quick:
             train, test = QUICK.get(name, (24, 6))
             folder = pixels.some(folder, folder.with_name(f"{name}-quick"), train=train, test=test)
-        run(one, folder, budget, seed=given.seed, about=about, file=file, beside=not given.quick)
-    print(report(common.kept(file), quick=given.quick))
+        run(one, folder, budget, seed=given.seed, about=about, file=file, again=given.again)
+    print(report(common.kept(file), seed=given.seed, quick=given.quick))
 
 
 if __name__ == "__main__":
