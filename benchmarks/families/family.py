@@ -168,10 +168,14 @@ def _done(
 ) -> Iterator[tuple[Key, Record]]:
     """Runs what is not kept, keeps it, and gives it in order."""
     running: dict[Key, Future[Record]] = {key: pool.submit(job) for key, job in jobs.items() if key not in kept.records}
-    for key, future in running.items():
-        record = future.result()
-        kept.add(key, record)
-        yield key, record
+    try:
+        for key, future in running.items():
+            record = future.result()
+            kept.add(key, record)
+            yield key, record
+    finally:  # after a failure nobody waits for half an hour of work that would not be kept
+        for future in running.values():
+            future.cancel()
 
 
 # Pieces of work, each in a process of its own ------------------------------------------------------------------------
