@@ -97,7 +97,7 @@ def test_a_feature_from_another_package(their_package):
 
 
 def test_unknown_type_names_the_known_ones():
-    with pytest.raises(ValueError, match=r"unknown feature type 'smell'; known: category, date, graded, image"):
+    with pytest.raises(ValueError, match=r"unknown feature type 'smell'; known: category, date, events, graded, image"):
         parse_feature({"type": "smell", "name": "x"})
 
 

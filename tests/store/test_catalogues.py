@@ -312,9 +312,12 @@ def test_a_stopped_holder_of_the_lock_is_named(database, tmp_path):
         assert store.add_record("task", {})
 
 
-def test_whoever_stops_waiting_for_the_lock_goes_on(database, tmp_path):
+def test_whoever_stops_waiting_for_the_lock_goes_on(database, tmp_path, request):
     import psycopg
 
+    # A shell lets what runs in its background ignore it.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    request.addfinalizer(lambda: signal.signal(signal.SIGINT, before))
     with Store.open(tmp_path / "k", catalogue=database) as store:
         with psycopg.connect(database) as holder:
             holder.execute("SELECT pg_advisory_xact_lock(%s, 0)", (0x506F6C79,))

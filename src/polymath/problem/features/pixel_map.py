@@ -355,10 +355,12 @@ class PixelMap(PixelTarget):
         return raised
 
     def calibrated(self, prediction: np.ndarray, calibration: Mapping[str, Any]) -> np.ndarray:
-        raised = calibration.get("raised")
-        if raised is None:
+        given = calibration.get("raised")
+        if given is None:
             return prediction
-        return prediction + np.asarray(raised, dtype=np.float32).reshape(-1, *[1] * (prediction.ndim - 2))
+        raised = np.zeros(self.head_width, dtype=np.float32)
+        raised[: len(given)] = given  # what was settled before a refresh added classes raises none of these
+        return prediction + raised.reshape(-1, *[1] * (prediction.ndim - 2))
 
     def decode(self, prediction: np.ndarray, calibration: Mapping[str, Any]) -> list[dict[str, Json]]:
         """Per row the mask as the data URL of a PNG file, the share of each class in it, and the mean confidence.
