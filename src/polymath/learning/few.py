@@ -35,7 +35,9 @@ def unjudged(study: Study, parents: tuple[Parent, ...], *, seed: int) -> TaskRec
     """Learns from all rows, with prototypes on the most promising parent, and publishes without a validation score."""
     dataset, scratch = study.dataset, study.scratch
     names = tuple(output.name for output in dataset.problem.outputs)
-    parent = next((parent for parent in parents if parent.classes >= ENOUGH_CLASSES), None)
+    parent = max(parents, key=lambda parent: parent.classes, default=None)
+    if parent is not None and parent.classes < ENOUGH_CLASSES:
+        parent = None
     probe = PrototypesProbe(standardised=parent is None)
     inputs = {port: np.asarray(array) for port, array in dataset.inputs.items()}
     targets = {output: np.asarray(array) for output, array in dataset.targets.items()}

@@ -33,8 +33,9 @@ def parents(
 ) -> tuple[Parent, ...]:
     """Prefixes of all tasks of the store that fit the ports of this problem; `but`: the task that is learned now.
 
-    Tasks that are private are left out. Of equal prefixes (tasks that share them) the most promising counts: by what
-    `experience` of earlier tasks has taught, where it is enough, else by a formula.
+    Tasks that are private are left out. Equal prefixes, of tasks that share them, belong to the one that tells the most
+    classes apart (the trunk, where tasks were moved onto one) and promise what the most promising of these tasks does:
+    by what `experience` of earlier tasks has taught, where it is enough, else by a formula.
     """
     found: dict[str, Parent] = {}
     lenders = list(_lenders(store, but=but))
@@ -59,8 +60,10 @@ def parents(
                 learned=learned is not None,
             )
             identity = placed.identities()[end]
-            if identity not in found or found[identity].promise < parent.promise:
-                found[identity] = parent
+            if (other := found.get(identity)) is not None:
+                owner = max(parent, other, key=lambda one: (one.classes, one.promise))
+                parent = owner.replace(promise=max(parent.promise, other.promise))
+            found[identity] = parent
     return tuple(sorted(found.values(), key=lambda parent: (-parent.promise, parent.name))[:most])
 
 

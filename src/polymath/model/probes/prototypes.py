@@ -34,7 +34,10 @@ class PrototypesProbe(Probe):
 
     method: Literal["prototypes"] = "prototypes"
     shrinkages: tuple[float, ...] = Field(default=(0.03, 0.1, 0.3, 0.7, 1.0), min_length=1)
-    """Weights of the diagonal against the covariance within classes; the fold's validation rows choose."""
+    """Weights of the diagonal against the covariance within classes. The strongest is taken that is worse on the fold's
+    validation rows by no more than one standard error (Breiman et al. 1984): few rows tell strong from weak badly, and
+    a covariance of few examples that is trusted costs dearly on rows of another kind.
+    """
     standardised: bool = True
     """Whether features are divided by their deviation first. Those of a trunk are whitened and of unit length: dividing
     them by what tells the classes apart cost 4 points with 1, 2 and 5 examples of letters."""
@@ -73,25 +76,25 @@ class PrototypesProbe(Probe):
     def _head(
         self, feature: Feature, known: np.ndarray, codes: np.ndarray, asked: np.ndarray, truth: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Weight [D, W] and bias [W]: the choice of shrinkage and scale that the validation rows like best."""
+        """Weight [D, W] and bias [W]: the choice of shrinkage and scale that the validation rows like."""
         known, codes = known[codes >= 0], codes[codes >= 0]
         asked, truth = asked[truth >= 0], truth[truth >= 0]
         middle, spread = known.mean(0), known.std(0) + 1e-6
         if not self.standardised:
             spread = np.full_like(spread, spread.mean())
         within = _Within((known - middle) / spread, codes, classes=feature.head_width, even=not self.standardised)
-        best: tuple[float, np.ndarray, np.ndarray] | None = None
-        for shrinkage in self.shrinkages if len(truth) else self.shrinkages[-1:]:
+        tried = []
+        for shrinkage in sorted(self.shrinkages, reverse=True)[: None if len(truth) else 1]:
             weight, bias = within.discriminant(shrinkage)
             weight = weight / spread[:, None]
             bias = bias - middle @ weight
             answers = asked @ weight + bias
-            for scale in SCALES if len(truth) else (UNJUDGED,):
-                loss = _log_loss(scale * answers + within.priors, truth) if len(truth) else 0.0
-                if best is None or loss < best[0]:
-                    best = loss, scale * weight, scale * bias + within.priors
-        assert best is not None
-        return best[1].astype(np.float32), best[2].astype(np.float32)
+            losses = {scale: _log_losses(scale * answers + within.priors, truth) for scale in SCALES}
+            scale = min(losses, key=lambda one: losses[one].mean()) if len(truth) else UNJUDGED
+            tried.append((losses[scale], scale * weight, scale * bias + within.priors))
+        least = min((losses for losses, _, _ in tried), key=np.mean) if len(truth) else np.zeros(0)
+        weight, bias = next((weight, bias) for losses, weight, bias in tried if _as_good(losses, least))
+        return weight.astype(np.float32), bias.astype(np.float32)
 
 
 class _Within:
@@ -141,8 +144,18 @@ def _projected(path: Path, width: int, material: Material) -> Path:
     return Path(genes=tuple(genes), outputs={output: ends[source] for output, source in path.outputs.items()})
 
 
-def _log_loss(answers: np.ndarray, truth: np.ndarray) -> float:
-    return float(np.mean(logsumexp(answers, axis=1) - answers[np.arange(len(truth)), truth]))
+def _log_losses(answers: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """Of every row [N]."""
+    found: np.ndarray = logsumexp(answers, axis=1) - answers[np.arange(len(truth)), truth]
+    return found
+
+
+def _as_good(losses: np.ndarray, least: np.ndarray) -> bool:
+    """Whether these losses are larger than the least by no more than a standard error of the difference."""
+    if len(losses) < 2:
+        return bool(len(losses) == 0 or losses[0] <= least[0])
+    more = losses - least
+    return bool(more.mean() <= more.std(ddof=1) / len(more) ** 0.5)
 
 
 def _only(material: Material, output: str) -> Material:
