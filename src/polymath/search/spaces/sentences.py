@@ -28,7 +28,7 @@ from . import tables
 from .parents import Parent, begun, careful, choose_parent
 from .pieces import Chain, around
 
-FAMILIES = ("transformer", "stacked", "small")
+FAMILIES = ("stacked", "transformer", "small")
 """`stacked`: deep residual LSTMs as in Wu et al. 2016; `small`: one GRU each way, one that writes."""
 LONGEST = 512
 """Tokens that are read of a text: attention costs the square of them."""
