@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..search.generators import Past
-from ..search.spaces.parents import NOTHING, SEVERAL
+from ..search.spaces.parents import MOST_SEVERAL, NOTHING, SEVERAL
 from ..search.spaces.probes import SETTINGS
 
 LEAST_GAINS = 20
@@ -27,7 +27,7 @@ KINDS = ("is vector", "is tokens", "is map")
 LARGEST = 4.0
 """Of a gain: a score that broke down says no more than one that was merely bad."""
 METHOD = "method"
-CHOSEN = ("stored.from", "start from", *(f"{SEVERAL}.{place}" for place in range(8)))
+CHOSEN = ("stored.from", "start from", *(f"{SEVERAL}.{place}" for place in range(MOST_SEVERAL)))
 """Choices that name a parent."""
 
 

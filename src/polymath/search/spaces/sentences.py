@@ -28,8 +28,10 @@ from . import tables
 from .parents import Parent, begun, careful, choose_parent
 from .pieces import Chain, around
 
-FAMILIES = ("stacked", "transformer", "small")
+FAMILIES = ("transformer", "stacked", "small")
 """`stacked`: deep residual LSTMs as in Wu et al. 2016; `small`: one GRU each way, one that writes."""
+MANY_ROWS_FAMILIES = ("stacked", "transformer", "small")
+"""From 6,000 pairs in a minute the Transformer learned more, from 29,000 in six the LSTMs by far (benchmarks/LOG.md)."""
 LONGEST = 512
 """Tokens that are read of a text: attention costs the square of them."""
 FEW_ROWS, SOME_ROWS = 3_000, 15_000
@@ -95,8 +97,7 @@ class _Made:
 
     @classmethod
     def chosen(cls, choose: Choose, rows: int) -> _Made:
-        # From 6,000 pairs in a minute the Transformer learned more, from 29,000 in six minutes the LSTMs by far.
-        family = choose("family", FAMILIES if rows >= SOME_ROWS else ("transformer", "stacked", "small"))
+        family = choose("family", FAMILIES if rows < SOME_ROWS else MANY_ROWS_FAMILIES)
         usual = 128 if rows < FEW_ROWS else 256
         width = choose("width", [usual, 2 * usual, usual // 2])
         strong = rows < SOME_ROWS
