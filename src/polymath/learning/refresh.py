@@ -6,7 +6,6 @@ The old version stays in the store. The new one is published only where it is no
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +16,9 @@ from pydantic import Field
 from ..evaluating import rows_of
 from ..model.layers import bring
 from ..predicting import HEAD, TaskRecord, load_record, versions
-from ..problem import Category, Dataset, Feature, Labels, Problem, near_duplicates
+from ..problem import Category, Dataset, Feature, Problem, near_duplicates
 from ..problem import splits as rowsplits
-from ..problem.features import PixelMap
-from ..problem.features.common import counted, key, shown
+from ..problem.features.common import shown
 from ..problem.joined import REPEATED, joined
 from ..problem.pictures import matched
 from ..problem.sources import Rows
@@ -201,37 +199,13 @@ def _noticed(problem: Problem, rows: Rows, *, name: str) -> tuple[Problem, tuple
             lines.append(line)
     outputs = []
     for feature in problem.outputs:
-        wider, classes = _wider(feature, table[feature.name])
+        wider, classes = feature.wider(table[feature.name])
         outputs.append(wider)
         if classes:
             some = ", ".join(shown(one) for one in classes[:NAMED])
             rest = f" and {len(classes) - NAMED} more" if len(classes) > NAMED else ""
             lines.append(f"column {feature.name!r}: {len(classes)} new: {some}{rest}; the head is widened")
     return problem.replace(outputs=tuple(outputs)), tuple(lines)
-
-
-def _wider(feature: Feature, values: pa.ChunkedArray) -> tuple[Feature, Sequence[Any]]:
-    """The target with the classes that are new behind the others, and these."""
-    if isinstance(feature, PixelMap):
-        wider = feature.wider(values)
-        return wider, wider.classes[feature.head_width :]
-    classes = _new_classes(feature, values)
-    return feature.replace(classes=(*_classes(feature), *classes)) if classes else feature, classes
-
-
-def _classes(feature: Feature) -> Sequence[Any]:
-    return feature.classes or () if isinstance(feature, Category | Labels) else ()
-
-
-def _new_classes(feature: Feature, values: pa.ChunkedArray) -> list[Any]:
-    """Classes of a target that it has not learned yet, in order of name."""
-    found: Sequence[Any] = ()
-    if isinstance(feature, Category):
-        found = counted(values).values
-    elif isinstance(feature, Labels):
-        found = feature.replace(classes=None).measure(values).classes or ()
-    before = {key(one) for one in _classes(feature)}
-    return sorted((one for one in found if key(one) not in before), key=str)
 
 
 def _strange(feature: Feature, values: pa.ChunkedArray) -> str:

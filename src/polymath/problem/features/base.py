@@ -174,6 +174,10 @@ class Feature(Spec):
         """Settings fitted on validation rows that make `decode` honest: a temperature, interval half-widths."""
         return {}
 
+    def wider(self, values: pa.ChunkedArray) -> tuple[Feature, Sequence[Any]]:
+        """This measured target with classes of these values that it does not know yet behind its own, and those classes."""
+        return self, ()
+
     def calibrated(self, prediction: np.ndarray, calibration: Mapping[str, Any]) -> np.ndarray:
         """Raw predictions as `decode` takes them: `scores` of these are the scores of what the user is told."""
         return prediction

@@ -15,7 +15,7 @@ from ..form import Form, vector
 from ..probability import log_sum_exp, softmax
 from ._calibration import temperature
 from .base import BadValue, Encoded, Feature, Metric
-from .common import Counted, Scalar, counted, key, shown
+from .common import Counted, Scalar, counted, key, shown, unknown
 
 if TYPE_CHECKING:
     import torch
@@ -137,6 +137,10 @@ class Category(Feature):
             return float(np.mean(log_sum_exp(scaled) - scaled[np.arange(len(codes)), codes]))
 
         return {"temperature": temperature(log_loss) if len(codes) else 1.0}
+
+    def wider(self, values: pa.ChunkedArray) -> tuple[Category, Sequence[Scalar]]:
+        new = unknown(counted(values).values, self._classes)
+        return self.replace(classes=(*self._classes, *new)) if new else self, new
 
     def calibrated(self, prediction: np.ndarray, calibration: Mapping[str, Any]) -> np.ndarray:
         return np.asarray(prediction / calibration.get("temperature", 1.0), dtype=np.float32)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, TypeAlias
@@ -172,6 +173,12 @@ class Counted:
     codes: np.ndarray
     values: list[Scalar]
     counts: np.ndarray
+
+
+def unknown(found: Sequence[Scalar], known: Sequence[Scalar]) -> tuple[Scalar, ...]:
+    """Those found that are not known yet, in order of name."""
+    before = {key(one) for one in known}
+    return tuple(sorted((one for one in found if key(one) not in before), key=str))
 
 
 def counted(values: pa.ChunkedArray | pa.Array) -> Counted:

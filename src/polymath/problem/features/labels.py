@@ -18,7 +18,7 @@ from ..form import Form, vector
 from ..probability import log_odds, sigmoid
 from ._calibration import temperature
 from .base import BadValue, Encoded, Feature, Metric
-from .common import Scalar, flat, is_text, key, plain_values, scalar, shown
+from .common import Scalar, flat, is_text, key, plain_values, scalar, shown, unknown
 
 if TYPE_CHECKING:
     import torch
@@ -135,6 +135,10 @@ class Labels(Feature):
         sign = np.where(marks, -1.0, 1.0)
         heat = temperature(lambda inverse: float(np.mean(np.logaddexp(0, sign * logits * inverse))))
         return {"temperature": heat, "threshold": _best_threshold(sigmoid(logits / heat), marks)}
+
+    def wider(self, values: pa.ChunkedArray) -> tuple[Labels, Sequence[Scalar]]:
+        new = unknown(self.replace(classes=None).measure(values).classes or (), self._classes)
+        return self.replace(classes=(*self._classes, *new)) if new else self, new
 
     def calibrated(self, prediction: np.ndarray, calibration: Mapping[str, Any]) -> np.ndarray:
         """Log odds moved so that the threshold lies at 0."""

@@ -144,8 +144,8 @@ class PixelMap(PixelTarget):
             raise self.refuse("all pixels of all masks are of one class, so there is nothing to learn")
         return self.replace(values=tuple(there), void=void)
 
-    def wider(self, values: pa.ChunkedArray) -> PixelMap:
-        """This measured feature with the classes of further masks that it does not know yet, behind its own.
+    def wider(self, values: pa.ChunkedArray) -> tuple[PixelMap, Sequence[str]]:
+        """See `Feature.wider`.
 
         A value that is rarer than `STRAY` in them is no class: masks that were shrunk with blurred edges hold many.
         """
@@ -161,14 +161,15 @@ class PixelMap(PixelTarget):
         least = STRAY * sum(counts.values())
         new = sorted(value for value, count in counts.items() if value not in self.values and count >= least)
         if not new or len(self.values) + len(new) > MOST_CLASSES:
-            return self
+            return self, ()
         shares = [counts[value] / sum(counts.values()) for value in new]
         names = (wide.parts[value - 1] if wide.parts else colour_name(value) for value in new)
-        return wide.replace(
+        wider = wide.replace(
             values=(*self.values, *new),
             names=(*self.names, *names) if self.names else (),
             shares=tuple(np.asarray([*(one * (1 - sum(shares)) for one in self.shares), *shares]).round(9).tolist()),
         )
+        return wider, wider.classes[self.head_width :]
 
     # Targets -----------------------------------------------------------------------------------------------------
     def encode_target(self, values: pa.ChunkedArray) -> Encoded:

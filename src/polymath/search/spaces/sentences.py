@@ -31,7 +31,7 @@ from .pieces import Chain, around
 FAMILIES = ("transformer", "stacked", "small")
 """`stacked`: deep residual LSTMs as in Wu et al. 2016; `small`: one GRU each way, one that writes."""
 MANY_ROWS_FAMILIES = ("stacked", "transformer", "small")
-"""From 6,000 pairs in a minute the Transformer learned more, from 29,000 in six the LSTMs by far (benchmarks/LOG.md)."""
+"""From 6,000 pairs in a minute the Transformer learned more, from 29,000 in six the LSTMs by far: benchmarks/LOG.md."""
 LONGEST = 512
 """Tokens that are read of a text: attention costs the square of them."""
 FEW_ROWS, SOME_ROWS = 3_000, 15_000
