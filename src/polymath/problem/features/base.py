@@ -175,7 +175,7 @@ class Feature(Spec):
         return {}
 
     def wider(self, values: pa.ChunkedArray) -> tuple[Feature, Sequence[Any]]:
-        """This measured target with classes of these values that it does not know yet behind its own, and those classes."""
+        """This measured target with the classes of further values behind its own, and those that it did not know."""
         return self, ()
 
     def calibrated(self, prediction: np.ndarray, calibration: Mapping[str, Any]) -> np.ndarray:
