@@ -61,7 +61,7 @@ def examine(
     table: pa.Table | None,
     ends: float | None,
 ) -> tuple[Judged, tuple[float, float] | None]:
-    """Answers and scores on the test rows, and the 95 % interval of the score shown (bootstrap over rows).
+    """Answers and scores on the test rows, and the 95 % interval of the score shown: a bootstrap over rows.
 
     `table`: all rows as they came, for scores of whole answers; after a refresh the last ones alone, the new rows.
     `ends`: `time.monotonic()` at which it must be over; where whole answers take longer (pictures answered at every
@@ -122,7 +122,23 @@ def _interval(
     if not finite:
         return None
     low, high = np.percentile(finite, [2.5, 97.5])
+    if low == high and len(problem.outputs) == 1 and problem.metric_of(problem.outputs[0].name).name == "accuracy":
+        return _of_all_alike(float(low), problem.outputs[0], judged)
     return float(low), float(high)
+
+
+def _of_all_alike(value: float, feature: Feature, judged: Judged) -> tuple[float, float]:
+    """Of an accuracy where every row is right, or every row wrong: drawing rows again then tells nothing.
+
+    The share of unseen rows that is right is bounded as a binomial's is (Clopper and Pearson 1934).
+    """
+    from scipy.stats import binomtest
+
+    count = int(feature.known(judged.targets[feature.name]).sum())
+    if not count:
+        return value, value
+    found = binomtest(round(value * count), count).proportion_ci(0.95, method="exact")
+    return float(found.low), float(found.high)
 
 
 @dataclass(frozen=True)
