@@ -48,6 +48,24 @@ def test_a_dead_worker_costs_one_job(processes: Processes) -> None:
     assert after.result(30).startswith("two")
 
 
+def test_a_server_of_workers_that_dies_costs_one_job(monkeypatch: pytest.MonkeyPatch) -> None:
+    starts, start = iter([EOFError, ConnectionRefusedError]), Processes._start
+
+    def ends(self: Processes, lane: int) -> object:
+        for error in starts:
+            raise error
+        return start(self, lane)
+
+    monkeypatch.setattr(Processes, "_start", ends)
+    engine = Processes(jobs.misbehave, lanes=1)
+    try:
+        with pytest.raises(WorkerDied, match="no worker could be started"):
+            engine.submit("one").result(30)
+        assert engine.submit("two").result(30).startswith("two")
+    finally:
+        engine.close()
+
+
 def test_a_job_that_hangs_is_taken_away(processes: Processes) -> None:
     processes.submit("warm").result(30)
     began = time.monotonic()

@@ -98,16 +98,28 @@ class Processes:
 
     def _serve(self, lane: int) -> None:
         """One lane: starts its process early (torch takes seconds), passes orders on, restarts it after a death."""
-        worker = self._start(lane)
+        worker = self._started(lane)
         while (order := self._orders.get()) is not None:
             if self._closed.is_set():
                 order.future.set_exception(WorkerDied("the engine was closed"))
                 continue
-            if not worker[0].is_alive():
-                worker = self._start(lane)
-            self._run(order, *worker)
-        worker[0].kill()
-        worker[0].join()
+            if worker is None or not worker[0].is_alive():
+                worker = self._started(lane)
+            if worker is None:
+                order.future.set_exception(WorkerDied("no worker could be started"))
+            else:
+                self._run(order, *worker)
+        if worker is not None:
+            worker[0].kill()
+            worker[0].join()
+
+    def _started(self, lane: int) -> tuple[BaseProcess, Connection] | None:
+        """A new worker; None where the server that forks them died meanwhile, as of a signal to all of a terminal's
+        processes. The next try begins with another server."""
+        try:
+            return self._start(lane)
+        except (EOFError, OSError):
+            return None
 
     def _run(self, order: _Order, process: BaseProcess, connection: Connection) -> None:
         try:
