@@ -38,7 +38,7 @@ class Surrogate(Generator):
     """A model of pairs of choices, fitted to what is known, proposes what it expects to be best.
 
     It begins with what won on earlier problems, then random ones up to `START`; from there on the data alone decide.
-    Models of earlier problems, however weighted, made it worse (benchmarks/LOG.md): problems differ where the best are.
+    Models of earlier problems brought nothing more, or did worse (benchmarks/LOG.md): they differ where the best are.
     """
 
     name: ClassVar[str] = "surrogate"
