@@ -10,9 +10,10 @@ themselves: a bar a little too high. Every finished piece is kept; an interrupte
     python benchmarks/growing.py --families scripts    31 + 12 scripts, about 30 minutes
     python benchmarks/growing.py --again               forget what is kept, begin anew
     python benchmarks/growing.py --report              only the report, from the kept results
-    python benchmarks/growing.py --map docs/pictures/whole.svg    draws the model that the scripts have made
+    python benchmarks/growing.py --together            copies the tasks of all families that were run into one store
+    python benchmarks/growing.py --map docs/pictures/map.svg    draws that store, or the scripts' where there is none
 
-The last one may stand beside any other, or alone after a run.
+The last two may stand beside any other, or alone after a run.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from pathlib import Path
 
 import common
 import data
-from families import controls, icons, pages, scripts, tables, texts
+from families import controls, icons, pages, scripts, tables, texts, together
 from families.family import Family, Kept, Plan, grown, place_of, run
 
 NAME = "growing"
@@ -50,7 +51,8 @@ def main() -> None:
     made.add_argument("--seed", type=int, default=0, help="of the order of tasks")
     made.add_argument("--again", action="store_true", help="run these families anew, kept results or not")
     made.add_argument("--report", action="store_true", help="run nothing, write the report from the kept results")
-    made.add_argument("--map", type=Path, metavar="FILE", help="draw the model of the scripts, as SVG or HTML")
+    made.add_argument("--together", action="store_true", help="put all families that were run into one store")
+    made.add_argument("--map", type=Path, metavar="FILE", help="draw the model, as SVG or HTML")
     made.add_argument("--cache", type=Path, default=data.DEFAULT_CACHE)
     given = made.parse_args()
     os.environ |= {"OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}  # of the processes that learn side by side
@@ -70,11 +72,19 @@ def main() -> None:
         before = places[family.before] if family.before else None
         run(family, plans[name], kept=kept, place=places[name], begin_with=before, cache=given.cache)
         print(f"{name}: {time.monotonic() - begin:.0f} s", flush=True)
-    if given.map is not None:
-        draw(places[scripts.FAMILY.name], given.map)
     every = {name: Kept(file, family=name, seed=given.seed) for name in FAMILIES}
+    every = {name: kept for name, kept in every.items() if ("whole",) in kept.records}
+    whole = Kept(file, family=together.NAME, seed=given.seed)
+    if given.together:
+        together.gathered(
+            every, {name: FAMILIES[name].tasks(given.cache) for name in every}, kept=whole, cache=given.cache
+        )
+    if given.map is not None:
+        one = place_of(together.NAME, stem=stem, seed=given.seed, cache=given.cache)
+        draw(one if one.exists() else places[scripts.FAMILY.name], given.map)
     pages.write(
-        [(family, plans[name], every[name]) for name, family in FAMILIES.items() if ("whole",) in every[name].records],
+        [(FAMILIES[name], plans[name], kept) for name, kept in every.items()],
+        together.part(whole),
         quick=given.quick,
         told=[f"Seed {given.seed}"],
     )

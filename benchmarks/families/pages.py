@@ -51,8 +51,10 @@ class Found:
         }
 
 
-def write(families: Sequence[tuple[Family, Plan, Kept]], *, quick: bool, told: Sequence[str]) -> None:
-    """The page of all families that were run to their end."""
+def write(
+    families: Sequence[tuple[Family, Plan, Kept]], together: Sequence[str], *, quick: bool, told: Sequence[str]
+) -> None:
+    """The page of all families that were run to their end. `together`: what is said of all in one store."""
     if not families:
         print("no family was run to its end yet, no report")
         return
@@ -64,7 +66,7 @@ def write(families: Sequence[tuple[Family, Plan, Kept]], *, quick: bool, told: S
         body += part(family, plan, kept, found)
     file = reporting.page(
         "growing",
-        ["## Asked and got", "", *table(["family", "what", "asked", "got", "", "worst"], asked), *body],
+        ["## Asked and got", "", *table(["family", "what", "asked", "got", "", "worst"], asked), *together, *body],
         title="One growing model: what the next task of a family needs",
         about="Two thirds of a family's tasks are learned into a store, then each of the others, with the store and cold. Cold is the best of "
         "nearest neighbour, support vectors, boosted trees and a plain net, chosen by the test rows. Medians are over tasks.",
