@@ -53,9 +53,9 @@ MUST_TIMES, AIM_TIMES = 10.0, 30.0
 MUST_STEPS, AIM_STEPS = 0.95, 0.90
 MUST_WINS, AIM_WINS = 0.65, 0.75
 PEOPLE = ("adamw", "momentum", "lion", "powersign", "addsign")
-PUBLISHED = ("cautious adam", "nadam, second moment 0.95")
+PUBLISHED = ("adam, second moment 0.95", "cautious adam", "nadam, second moment 0.95")
 """Points with which every search begins that may be better than all of `PEOPLE`; judged beside, but no part of what must
-be beaten."""
+be beaten. They say what of a found rule is new."""
 RESULTS = common.HERE / "results" / f"{NAME}.jsonl"
 
 
