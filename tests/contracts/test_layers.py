@@ -33,6 +33,11 @@ EXAMPLES: dict[str, list[tuple[dict[str, object], tuple[Form, ...]]]] = {
         ({"hidden": 3}, (WORDS,)),
         ({"hidden": 3, "activation": "gelu"}, (PICTURE,)),
     ],
+    "bert_block": [({"heads": 2, "hidden": 12}, (WORDS,)), ({"heads": 1, "hidden": 5, "dropout": 0}, (WORDS,))],
+    "bert_embeddings": [
+        ({"width": 8, "first": 2, "last": 3, "unknown": 4}, (IDS,)),
+        ({"width": 4, "first": 2, "last": 3, "unknown": 4, "length": 5, "places": 6, "kinds": 1}, (IDS,)),
+    ],
     "cell": [
         ({"width": 8, "cell": LSTM.model_dump(mode="json")}, (WORDS,)),
         ({"width": 4, "cell": GRU.model_dump(mode="json"), "both_ways": False, "depth": 2, "dropout": 0.1}, (WORDS,)),
@@ -97,6 +102,7 @@ EXAMPLES: dict[str, list[tuple[dict[str, object], tuple[Form, ...]]]] = {
     "one_hot": [({}, (ROW,)), ({}, (NUMBERS,)), ({}, (CODES,))],
     "pair": [({}, (NUMBERS, NUMBERS)), ({"scale": 5.0}, (vector(3), vector(3)))],
     "part": [({"start": 1, "width": 2}, (NUMBERS,))],
+    "namesakes": [({"width": 3, "classes": [1, -1, 0]}, (vector(3),))],
     "patches": [
         ({"filters": 3, "side": 3}, (PICTURE,)),
         ({"filters": 2, "side": 2, "cells": 1, "size": 4}, (PICTURE,)),

@@ -30,14 +30,16 @@ def draw(out: Path | None, *, knowledge: Polymath, as_json: bool) -> None:
         terminal.print_json(plain({**map_data(union), **({"out": str(target)} if target else {})}))
 
 
-def take_in(name: str, tensors: Path, layers: Path, *, store: Path, as_json: bool) -> None:
+def take_in(
+    name: str, tensors: Path, layers: Path | None, words: Path | None, *, store: str | Path, as_json: bool
+) -> None:
     """Import, and say what was taken in and what not."""
     from ..importing import take_in
     from ..knowledge import Polymath
     from .commands import task_name
 
     with Polymath(store) as knowledge:
-        found = take_in(knowledge.store, task_name(name), tensors=tensors, layers=layers)
+        found = take_in(knowledge.store, task_name(name), tensors=tensors, layers=layers, words=words)
     if as_json:
         terminal.print_json(plain(found.model_dump(mode="json")))
         return

@@ -1,7 +1,7 @@
 """Paths of one problem made to read the rows of another: words cut anew, columns found again by their names.
 
 A translation is an ordinary frozen gene before the path, with a small table of its own as weights. Few texts need none:
-they are cut by the vocabulary of an absorbed encoder from the start, which knows more words than they can teach.
+they are cut by the vocabulary of an absorbed or imported encoder from the start, which knows more words than they can teach.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from ..problem.features import Feature, Number, Text, parse_feature
 from ..problem.features.common import key
 from ..problem.problem import ROW
 from ..problem.sources import Rows
-from ..problem.subwords import FIRST, PADDING, UNKNOWN, Subwords
+from ..problem.subwords import FIRST, PADDING, UNKNOWN, Pieces
 from ..store import Store
 
 MOST_PIECES = 4
@@ -80,7 +80,7 @@ def _before(part: Path, port: str, gene: Gene) -> Path:
 
 
 def in_known_words(problem: Problem, rows: Rows, store: Store) -> Problem:
-    """The raw problem, its texts cut by the vocabulary of the absorbed encoder that knows their words best, if any."""
+    """The raw problem, its texts cut by the vocabulary of the stored encoder that knows their words best, if any."""
     if len(rows) >= MANY_TEXTS or not any(isinstance(one, Text) and one.subwords is None for one in problem.inputs):
         return problem
     known = [parse_feature(feature) for one in imports(store) for feature in one.features]
@@ -98,7 +98,7 @@ def in_known_words(problem: Problem, rows: Rows, store: Store) -> Problem:
     return problem.replace(inputs=tuple(inputs))
 
 
-def _characters(ids: np.ndarray, subwords: Subwords) -> float:
+def _characters(ids: np.ndarray, subwords: Pieces) -> float:
     """Per piece; 0 where too many are unknown."""
     pieces, unknown = int((ids != PADDING).sum()), int((ids == UNKNOWN).sum())
     if unknown > MOST_UNKNOWN * pieces:
@@ -118,7 +118,7 @@ def _words(mine: Text, port: str, problem: Problem, put: Put) -> Gene | None:
     return Gene(name=f"recut {port}", layer=layer, inputs=(INPUT + port,), weights=put({"table": table}), frozen=True)
 
 
-def recutting(given: Subwords, wanted: Subwords) -> np.ndarray:
+def recutting(given: Pieces, wanted: Pieces) -> np.ndarray:
     """For each id of one vocabulary the ids of another that stand for it, int32 [V, P], 0 = none."""
     table = np.zeros((given.size, MOST_PIECES), dtype=np.int32)
     table[UNKNOWN, 0] = UNKNOWN

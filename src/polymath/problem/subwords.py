@@ -11,6 +11,7 @@ import io
 import math
 import re
 import unicodedata
+from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 
@@ -38,17 +39,48 @@ CONTROL = re.compile(
 )
 
 
-class Subwords(Spec):
-    """Pieces with their scores (logarithms of how likely they are), best first. Id of `pieces[i]` is i + 2."""
+class Pieces(Spec):
+    """A vocabulary that cuts texts: ids are 0 = padding, 1 = unknown, and i + 2 for `pieces[i]`.
+
+    A piece that begins a word begins with `BLANK`. Subclasses say how a text is cut.
+    """
 
     lower: bool = True
     pieces: tuple[str, ...]
-    scores: tuple[float, ...]
 
     @property
     def size(self) -> int:
         """Number of ids: padding, unknown and the pieces."""
         return len(self.pieces) + FIRST
+
+    @abstractmethod
+    def encode(self, text: str, *, most: int) -> list[int]:
+        """Ids of a text, at most `most`."""
+
+    @abstractmethod
+    def cut(self, piece: str) -> tuple[int, ...]:
+        """Ids of a piece of another vocabulary, which need not be the beginning of a word."""
+
+    def encode_all(self, texts: Sequence[str | None], *, most: int) -> np.ndarray:
+        """Ids of texts as [N, most], padded with 0; uint16 where that holds them."""
+        result = np.zeros((len(texts), most), dtype=np.uint16 if self.size <= 65_536 else np.uint32)
+        for row, text in enumerate(texts):
+            if text:
+                ids = self.encode(text, most=most)
+                result[row, : len(ids)] = ids
+        return result
+
+    def decode(self, ids: Sequence[int] | np.ndarray) -> str:
+        """The normalised text of ids; unknown pieces as U+FFFD."""
+        kept = [int(one) for one in ids if int(one) != PADDING]
+        text = "".join("\ufffd" if one == UNKNOWN else self.pieces[one - FIRST] for one in kept)
+        return text.replace(BLANK, " ").strip()
+
+
+class Subwords(Pieces):
+    """Pieces with their scores (logarithms of how likely they are), best first."""
+
+    scores: tuple[float, ...]
 
     @cached_property
     def _known(self) -> dict[str, tuple[float, int]]:
@@ -62,7 +94,6 @@ class Subwords(Spec):
         return {}
 
     def encode(self, text: str, *, most: int) -> list[int]:
-        """Ids of a text, at most `most`."""
         remembered, result = self._words, list[int]()
         if len(remembered) > MOST_REMEMBERED:
             remembered.clear()
@@ -80,7 +111,6 @@ class Subwords(Spec):
         return result
 
     def cut(self, piece: str) -> tuple[int, ...]:
-        """Ids of a piece of another vocabulary, which need not be the beginning of a word."""
         return self._cut(piece.lower() if self.lower else piece)
 
     def _cut(self, word: str) -> tuple[int, ...]:
@@ -116,21 +146,6 @@ class Subwords(Spec):
     @cached_property
     def _longest(self) -> int:
         return max((len(piece) for piece in self.pieces), default=1)
-
-    def encode_all(self, texts: Sequence[str | None], *, most: int) -> np.ndarray:
-        """Ids of texts as [N, most], padded with 0; uint16 where that holds them."""
-        result = np.zeros((len(texts), most), dtype=np.uint16 if self.size <= 65_536 else np.uint32)
-        for row, text in enumerate(texts):
-            if text:
-                ids = self.encode(text, most=most)
-                result[row, : len(ids)] = ids
-        return result
-
-    def decode(self, ids: Sequence[int] | np.ndarray) -> str:
-        """The normalised text of ids; unknown pieces as U+FFFD."""
-        kept = [int(one) for one in ids if int(one) != PADDING]
-        text = "".join("\ufffd" if one == UNKNOWN else self.pieces[one - FIRST] for one in kept)
-        return text.replace(BLANK, " ").strip()
 
 
 def normalise(text: str, *, lower: bool) -> str:

@@ -246,10 +246,15 @@ def distill(
 @command
 def import_(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Name of what is imported.")],
-    tensors: Annotated[Path, typer.Argument(metavar="FILE.safetensors", help="Its tensors.")],
-    layers: Annotated[
-        Path, typer.Option("--layers", help="JSON file: ports, path, and which tensor goes to which layer.")
+    tensors: Annotated[
+        Path, typer.Argument(metavar="FILE", help="Tensors (.safetensors), or the folder of a published text encoder.")
     ],
+    layers: Annotated[
+        Path | None, typer.Option("--layers", help="JSON file: ports, path, and which tensor goes to which layer.")
+    ] = None,
+    words: Annotated[
+        Path | None, typer.Option("--words", help="vocab.txt of layers that read texts: a word piece on each line.")
+    ] = None,
     layer: Layers = None,
     store: Store = KNOWLEDGE,
     json: Json = False,
@@ -258,4 +263,4 @@ def import_(
     from .. import commands, whole
 
     commands.own(layer)
-    whole.take_in(name, tensors, layers, store=store, as_json=json)
+    whole.take_in(name, tensors, layers, words, store=store, as_json=json)

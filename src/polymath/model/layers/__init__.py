@@ -17,6 +17,8 @@ from ...spec import BadInput
 from .adapter import Adapter
 from .as_tokens import AsTokens
 from .base import KeepsForm, Layer
+from .bert_block import BertBlock
+from .bert_embeddings import BertEmbeddings
 from .cell import CellLayer
 from .columns import Columns
 from .concat import Concat
@@ -36,6 +38,7 @@ from .local_pool import LocalPool
 from .map_block import MapBlock
 from .members import Members
 from .mobile import Mobile
+from .namesakes import Namesakes
 from .ngrams import Ngrams
 from .one_hot import OneHot
 from .pair import Pair
@@ -71,6 +74,8 @@ from .whitening import Whitening
 LAYERS: tuple[type[Layer], ...] = (
     Adapter,
     AsTokens,
+    BertBlock,
+    BertEmbeddings,
     CellLayer,
     Columns,
     Concat,
@@ -90,6 +95,7 @@ LAYERS: tuple[type[Layer], ...] = (
     MapBlock,
     Members,
     Mobile,
+    Namesakes,
     Ngrams,
     OneHot,
     Pair,

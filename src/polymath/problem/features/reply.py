@@ -18,7 +18,8 @@ from pydantic import Field
 from ...spec import BadInput, Json
 from ..form import Form, tokens
 from ..probability import log_sum_exp
-from ..subwords import Subwords, learn, normalise
+from ..subwords import Pieces, Subwords, learn, normalise
+from ..wordpieces import WordPieces
 from .base import BadValue, Encoded, Feature, Metric
 from .common import flat, is_text, plain_values, shown, spread
 from .text import Text
@@ -55,7 +56,7 @@ class Reply(Feature):
     """Of a reply; what is beyond is not read."""
     length: int | None = Field(default=None, ge=1)
     """T: 99 of 100 replies are no longer."""
-    subwords: Subwords | None = None
+    subwords: Subwords | WordPieces | None = None
     responses: tuple[str, ...] = ()
     """The set, most frequent first."""
     shares: tuple[float, ...] = ()
@@ -225,7 +226,7 @@ class Reply(Feature):
         return result
 
     @property
-    def _measured(self) -> tuple[Subwords, int]:
+    def _measured(self) -> tuple[Pieces, int]:
         assert self.subwords is not None and self.length is not None, f"feature {self.name!r} is not measured"
         return self.subwords, self.length
 
@@ -240,7 +241,7 @@ def kind(text: str) -> str:
     return END.sub("", normalise(text, lower=True)) or text
 
 
-def _cut(inputs: Sequence[Feature]) -> Subwords | None:
+def _cut(inputs: Sequence[Feature]) -> Subwords | WordPieces | None:
     """How the first text is cut that is measured and in small letters."""
     return next((one.subwords for one in inputs if isinstance(one, Text) and one.lower), None)
 

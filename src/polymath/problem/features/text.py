@@ -14,7 +14,8 @@ from pydantic import Field
 
 from ...spec import BadInput, Json
 from ..form import Form, tokens
-from ..subwords import PADDING, UNKNOWN, Subwords, learn
+from ..subwords import PADDING, UNKNOWN, Pieces, Subwords, learn
+from ..wordpieces import WordPieces
 from . import _sentences
 from .base import BadValue, Encoded, Feature, Metric
 from .common import flat, is_text, plain_values, shown, spread
@@ -46,7 +47,7 @@ class Text(Feature):
     """Longest sequence of ids; what is beyond is cut off."""
     length: int | None = Field(default=None, ge=1)
     """T: 99 of 100 training texts are no longer; 999 of 1000 of those that are written."""
-    subwords: Subwords | None = None
+    subwords: Subwords | WordPieces | None = None
 
     most_measured: ClassVar[int] = 20_000
     can_be_output: ClassVar[bool] = True
@@ -168,7 +169,7 @@ class Text(Feature):
         return found, bad
 
     @property
-    def _measured(self) -> tuple[Subwords, int]:
+    def _measured(self) -> tuple[Pieces, int]:
         assert self.subwords is not None and self.length is not None, f"feature {self.name!r} is not measured"
         return self.subwords, self.length
 
