@@ -140,9 +140,9 @@ def copy(store: Store, name: str, other: str | Path) -> Copied:
         if there is not None and _digest(target.record(there)) != record.summary.result_digest:
             raise BadInput(
                 "the other store holds another task of this name",
-                file=target.path,
+                file=target.where,
                 value=name,
-                remedy=f"Forget that one first: polymath forget {name} --store {target.path}",
+                remedy=f"Forget that one first: polymath forget {name} --store {target.where}",
             )
         return stores.copy(store, target, address, head=HEAD + name)
 

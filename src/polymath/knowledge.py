@@ -22,16 +22,23 @@ __all__ = ["Polymath", "StoreError", "Task", "num_bytes", "rebuild", "seconds", 
 
 
 class Polymath:
-    """A store on disk: learn into it, get tasks out of it.
+    """A store in a folder or a bucket (`s3://bucket/prefix`): learn into it, get tasks out of it.
 
     >>> from polymath import Polymath                                          # doctest: +SKIP
     >>> task = Polymath("knowledge/").learn("houses.csv", target="price", budget="2m")   # doctest: +SKIP
     """
 
-    def __init__(self, path: str | Path = "knowledge", *, read_only: bool = False, layers: Sequence[str] = ()) -> None:
-        """`layers`: layers of your own that stored tasks hold, each 'package.module:ClassName'."""
+    def __init__(
+        self,
+        path: str | Path = "knowledge",
+        *,
+        read_only: bool = False,
+        create: bool = True,
+        layers: Sequence[str] = (),
+    ) -> None:
+        """`create`: make a store where there is none. `layers`: your own in stored tasks, 'module:ClassName'."""
         bring(layers)
-        self.store = Store.open(path, read_only=read_only)
+        self.store = Store.open(path, read_only=read_only, create=create)
         self._serving: Serving | None = None
 
     def learn(

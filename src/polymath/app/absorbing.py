@@ -22,7 +22,7 @@ def absorb(
     types: tuple[str, ...],
     ignore: tuple[str, ...],
     memory: str | None,
-    store: Path,
+    store: str | Path,
     as_json: bool,
     **wishes: Any,
 ) -> None:

@@ -23,7 +23,7 @@ def learn(
     data: str,
     *,
     begin: float,
-    store: Path,
+    store: str | Path,
     as_json: bool,
     target: tuple[str, ...],
     name: str | None,
@@ -89,7 +89,13 @@ def own(layers: list[str] | None) -> tuple[str, ...]:
 
 
 def predict(
-    task: str, data: str, *, out: Path | None, store: Path, as_json: bool, decoding: Mapping[str, Any] | None = None
+    task: str,
+    data: str,
+    *,
+    out: Path | None,
+    store: str | Path,
+    as_json: bool,
+    decoding: Mapping[str, Any] | None = None,
 ) -> None:
     """Answer for every row; `decoding`: how texts are looked for."""
     with opened(store) as knowledge:
@@ -128,13 +134,13 @@ def _pictures(task: Any, data: str, folder: Path) -> list[dict[str, Any]]:
     return pictures.write(predicted, pictures.names_of(paths), folder)
 
 
-def answers(task: str, data: Path, *, store: Path) -> list[dict[str, Any]]:
+def answers(task: str, data: Path, *, store: str | Path) -> list[dict[str, Any]]:
     """Answers in the order of the rows, for the demo."""
     with opened(store) as knowledge:
         return knowledge.task(task).predict(data)
 
 
-def evaluate(task: str, data: str, *, store: Path, as_json: bool) -> None:
+def evaluate(task: str, data: str, *, store: str | Path, as_json: bool) -> None:
     """Score a task on new rows."""
     with opened(store) as knowledge:
         learned = knowledge.task(task)
@@ -148,7 +154,7 @@ def evaluate(task: str, data: str, *, store: Path, as_json: bool) -> None:
         output.evaluated(result)
 
 
-def tasks(*, store: Path, as_json: bool) -> None:
+def tasks(*, store: str | Path, as_json: bool) -> None:
     """List all tasks."""
     with opened(store) as knowledge:
         found = knowledge.tasks()
@@ -158,7 +164,7 @@ def tasks(*, store: Path, as_json: bool) -> None:
             output.tasks(found)
 
 
-def show(task: str, *, store: Path, as_json: bool) -> None:
+def show(task: str, *, store: str | Path, as_json: bool) -> None:
     """Describe one task."""
     with opened(store) as knowledge:
         found = knowledge.task(task)
@@ -173,7 +179,7 @@ def show(task: str, *, store: Path, as_json: bool) -> None:
             whole.show(share, union)
 
 
-def leaderboard(task: str, *, store: Path, as_json: bool) -> None:
+def leaderboard(task: str, *, store: str | Path, as_json: bool) -> None:
     """Everything that was tried."""
     with opened(store) as knowledge:
         found = knowledge.task(task)
@@ -184,7 +190,7 @@ def leaderboard(task: str, *, store: Path, as_json: bool) -> None:
         output.leaderboard(found, rows)
 
 
-def report(task: str, *, out: Path | None, store: Path, as_json: bool) -> None:
+def report(task: str, *, out: Path | None, store: str | Path, as_json: bool) -> None:
     """Write the page."""
     with opened(store) as knowledge:
         path = knowledge.task(task).report(out)
@@ -194,7 +200,7 @@ def report(task: str, *, out: Path | None, store: Path, as_json: bool) -> None:
         terminal.say(f"report written to {path}")
 
 
-def verify(level: str, *, store: Path, as_json: bool) -> int:
+def verify(level: str, *, store: str | Path, as_json: bool) -> int:
     """Check the store; gives the exit code."""
     if level not in ("quick", "full"):
         raise BadInput("is not a level of checking", value=level, remedy="Use quick or full.")
@@ -207,7 +213,7 @@ def verify(level: str, *, store: Path, as_json: bool) -> int:
     return int(found.exit_status)
 
 
-def rebuild(catalogue: str | None, *, store: Path, as_json: bool) -> None:
+def rebuild(catalogue: str | None, *, store: str | Path, as_json: bool) -> None:
     """Make the catalogue anew, in another place if one is named."""
     with opened(store) as knowledge:
         if catalogue is not None:
@@ -221,16 +227,14 @@ def rebuild(catalogue: str | None, *, store: Path, as_json: bool) -> None:
             terminal.say(f"damaged, left out: {address}; bring it back from a backup: polymath merge BACKUP")
 
 
-def opened(store: Path) -> Polymath:
-    """An existing store; a mistyped folder is not made into a new one. Close it (`with`): others may wait for that.
+def opened(store: str | Path) -> Polymath:
+    """An existing store; a mistyped name is not made into a new one. Close it (`with`): others may wait for that.
 
     Where nothing can be written, or the server of the catalogue is away, it is opened for reading: what only looks goes
     on, what writes says so.
     """
-    if not store.exists():
-        raise BadInput("there is no store here", file=store, remedy="Learn a task first, or give --store.")
     try:
-        return Polymath(store)
+        return Polymath(store, create=False)
     except StoreError as error:
         if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS, errno.EHOSTUNREACH):
             raise

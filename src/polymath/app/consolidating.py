@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def consolidate(
-    only: tuple[str, ...], *, begin: float, budget: str, seed: int, device: str, store: Path, as_json: bool
+    only: tuple[str, ...], *, begin: float, budget: str, seed: int, device: str, store: str | Path, as_json: bool
 ) -> None:
     """Learn a trunk, move what it serves, and say so."""
     from ..learning.consolidate import consolidate as consolidate_

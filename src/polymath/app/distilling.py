@@ -19,7 +19,7 @@ def distill(
     begin: float,
     budget: str | None,
     memory: str | None,
-    store: Path,
+    store: str | Path,
     as_json: bool,
     **wishes: Any,
 ) -> None:

@@ -27,7 +27,7 @@ def forget(task: str, *, knowledge: Polymath, as_json: bool) -> None:
     for other, layers in gone.shared.items():
         terminal.say(f"  {_counted(layers, 'layer')} stayed: {printable(other)} uses them")
     if gone.waiting:
-        terminal.say(f"  {_bytes(gone.waiting)} that nobody needs stay for a day: another process has the store open")
+        terminal.say(f"  {_bytes(gone.waiting)} that nobody needs stay for a day: others may have the store open")
     if gone.experiments:
         terminal.say(
             f"  {_counted(gone.experiments, 'experiment')} stay in the ledger as experience, without weights "
@@ -46,10 +46,10 @@ def collect(*, old: bool, knowledge: Polymath, as_json: bool) -> None:
         f"{_bytes(found.bytes)} freed"
     )
     if found.waiting:
-        terminal.say(f"  {_bytes(found.waiting)} that nobody needs stay for a day: another process has the store open")
+        terminal.say(f"  {_bytes(found.waiting)} that nobody needs stay for a day: others may have the store open")
 
 
-def merge(other: Path, *, knowledge: Polymath, as_json: bool) -> None:
+def merge(other: str | Path, *, knowledge: Polymath, as_json: bool) -> None:
     """Take in another store and say what came and what was left out."""
     found = knowledge.merge(other)
     if as_json:
@@ -69,7 +69,7 @@ def merge(other: Path, *, knowledge: Polymath, as_json: bool) -> None:
     left_out(found.left_out)
 
 
-def copy(task: str, other: Path, *, knowledge: Polymath, as_json: bool) -> None:
+def copy(task: str, other: str | Path, *, knowledge: Polymath, as_json: bool) -> None:
     """Copy one task into another store."""
     found = knowledge.copy(task, other)
     if as_json:
@@ -78,7 +78,7 @@ def copy(task: str, other: Path, *, knowledge: Polymath, as_json: bool) -> None:
         terminal.say(f"copied {task} to {other}: {_counted(found.objects, 'object')}, {_bytes(found.bytes)}")
 
 
-def backup(folder: Path, *, knowledge: Polymath, as_json: bool) -> int:
+def backup(folder: str | Path, *, knowledge: Polymath, as_json: bool) -> int:
     """Copy the store; the exit code is 1 if something of it is damaged and was left out."""
     found = knowledge.backup(folder)
     if as_json:

@@ -62,7 +62,7 @@ def _sign(task: Task, score: Json) -> float | None:
     return float(score) if task.record.summary.greater_is_better else -float(score)
 
 
-def learned(task: Task, *, store: Path) -> None:
+def learned(task: Task, *, store: str | Path) -> None:
     """The end of `learn`: leaderboard, score with its interval, what to do next."""
     record, summary = task.record, task.record.summary
     leaderboard(task, task.leaderboard(), most=BEST)
@@ -84,7 +84,7 @@ def learned(task: Task, *, store: Path) -> None:
     lines += [_unused(one) for one in record.unused if one["what"] == "row"]
     if record.state == "stopped":
         lines.append("Stopped early: the same command goes on where it was.")
-    where = "" if store == Path("knowledge") else f" --store {store}"
+    where = "" if str(store) == "knowledge" else f" --store {store}"
     lines += [
         f"Next: polymath predict {record.name} DATA{where}    answers for new rows",
         f"      polymath report {record.name}{where}          a page with pictures",

@@ -23,7 +23,7 @@ def refresh(
     begin: float,
     budget: str | None,
     memory: str | None,
-    store: Path,
+    store: str | Path,
     as_json: bool,
     **wishes: Any,
 ) -> None:
@@ -40,7 +40,7 @@ def refresh(
         _print(found)
 
 
-def rollback(task: str, *, to: int | None, store: Path, as_json: bool) -> None:
+def rollback(task: str, *, to: int | None, store: str | Path, as_json: bool) -> None:
     """Put an earlier version in force."""
     with commands.opened(store) as knowledge:
         version = knowledge.rollback(task, to=to)

@@ -36,7 +36,7 @@ def search(
     lanes: int | None,
     picture: Path | None,
     report: Path | None,
-    store: Path,
+    store: str | Path,
     as_json: bool,
 ) -> None:
     """Search for parts of one kind, say how it goes, show what was found."""
@@ -88,7 +88,7 @@ def _written(
     return written
 
 
-def _print(found: Inventions, *, store: Path) -> None:
+def _print(found: Inventions, *, store: str | Path) -> None:
     counted = f"{found.experiments:,} experiments, {found.failed:,} of them died, {duration(found.seconds)}"
     if not found.leaders:
         sys.stdout.write(f"{found.search}: {counted}; nothing was found yet. The same command goes on.\n")
@@ -102,7 +102,7 @@ def _print(found: Inventions, *, store: Path) -> None:
     sys.stdout.write(f"{best.formula}\n\nKeep it: polymath adopt {best.name} --as my-{found.kind}{where}\n")
 
 
-def adopt(name: str, *, as_name: str | None, python: Path | None, store: Path, as_json: bool) -> None:
+def adopt(name: str, *, as_name: str | None, python: Path | None, store: str | Path, as_json: bool) -> None:
     """Give what was found a name in the store, or write it as Python, or both."""
     from .. import inventing
 

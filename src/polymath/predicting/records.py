@@ -83,7 +83,7 @@ def load_record(store: Store, name: str) -> TaskRecord:
         known = sorted(head.removeprefix(HEAD) for head in store.heads(HEAD))
         near = difflib.get_close_matches(name, known, 3, 0.5)
         remedy = f"Did you mean {', '.join(near)}?" if near else f"Known tasks: {', '.join(known) or 'none yet'}."
-        raise BadInput("this store holds no such task", file=store.path, value=name, remedy=remedy)
+        raise BadInput("this store holds no such task", file=store.where, value=name, remedy=remedy)
     return TaskRecord.model_validate(store.record(address))
 
 

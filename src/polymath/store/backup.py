@@ -10,9 +10,11 @@ from pathlib import Path
 
 from ..spec import BadInput
 from . import disk, place, records
+from . import remote as remote_
 from .errors import CorruptObject, MissingObject, StoreError
 from .merge import room
-from .objects import Folder
+from .objects import Folder, Objects
+from .remote import is_address
 from .store import Store
 
 
@@ -33,7 +35,8 @@ def copy(source: Store, target: Store, address: str, *, head: str) -> Copied:
     """
     record = source.entry(address)
     missing = [ref for ref in record.refs if not target.has(ref)]
-    room(target.path, sum(source.size(ref) or 0 for ref in missing))
+    if target.remote is None:
+        room(target.path, sum(source.size(ref) or 0 for ref in missing))
     copied = 0
     for ref in missing:
         data = source.get(ref)
@@ -44,18 +47,28 @@ def copy(source: Store, target: Store, address: str, *, head: str) -> Copied:
 
 
 def backup(store: Store, path: str | Path) -> Copied:
-    """Copy what is not hidden and not yet in the folder; a later backup adds to it. Raises BadInput, StoreError.
+    """Copy what is not hidden and not yet in the folder or bucket; a later backup adds to it.
 
     Whole at every moment: a record is copied after all that it needs. What cannot be read here is left out, with the
-    records that need it, and named. What was forgotten since the last backup is hidden there too, not removed.
+    records that need it, and named. What was forgotten since the last backup is hidden there too, not removed. Raises
+    BadInput, StoreError.
     """
+    if is_address(path):
+        remote = remote_.copy_of(str(path), store.identity)
+        return _copied(_Backup(store, remote.objects, remote.records))
     folder = Path(path)
     if store.path.resolve() in (folder.resolve(), *folder.resolve().parents):
         raise BadInput("lies in the store itself", file=folder, remedy="Name a folder outside, best on another disk.")
     place.copy_of(folder, store.identity)
     (folder / "tmp").mkdir(exist_ok=True)
     disk.sweep(folder / "tmp")
-    found = _Backup(store, folder)
+    temporary, quarantine = folder / "tmp", folder / "quarantine"
+    objects = Folder(folder / "objects", temporary=temporary, quarantine=quarantine)
+    written = Folder(folder / "records", temporary=temporary, quarantine=quarantine)
+    return _copied(_Backup(store, objects, written, folder=folder))
+
+
+def _copied(found: _Backup) -> Copied:
     found.run()
     return Copied(records=found.records, objects=found.objects, bytes=found.bytes, left_out=found.left_out)
 
@@ -63,11 +76,10 @@ def backup(store: Store, path: str | Path) -> Copied:
 class _Backup:
     """One run: what was copied so far, and what could not be."""
 
-    def __init__(self, store: Store, folder: Path) -> None:
+    def __init__(self, store: Store, objects: Objects, records: Objects, *, folder: Path | None = None) -> None:
+        """`folder`: on a disk that could be full."""
         self.store, self.folder = store, folder
-        temporary, quarantine = folder / "tmp", folder / "quarantine"
-        self._objects = Folder(folder / "objects", temporary=temporary, quarantine=quarantine)
-        self._records = Folder(folder / "records", temporary=temporary, quarantine=quarantine)
+        self._objects, self._records = objects, records
         self.records = self.objects = self.bytes = 0
         self.left_out: dict[str, list[str]] = {}
         self._bad: set[str] = set()
@@ -81,7 +93,9 @@ class _Backup:
             if address not in dead and (record := self._sound(address)) is not None:
                 refs[address] = record.refs
         needed = sorted({ref for some in refs.values() for ref in some} - refs.keys())
-        room(self.folder, sum(store.objects.size(ref) or 0 for ref in needed if self._objects.size(ref) is None))
+        if self.folder is not None:
+            fresh = (ref for ref in needed if self._objects.size(ref) is None)
+            room(self.folder, sum(store.objects.size(ref) or 0 for ref in fresh))
         for address in needed:
             self._take_object(address)
         self._spread(refs)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime
 import errno
 import hashlib
+import re
 import secrets
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
@@ -18,6 +19,8 @@ from .errors import StoreError, SyncFailed, corrupt, missing
 from .objects import ADDRESS, YOUNG_SECONDS, address_of, checked
 
 T = TypeVar("T")
+SECRET = re.compile(r"\?\S+|(?<=://)[^/@\s]*@")
+"""What an address in a message may carry of a signature or a password."""
 
 
 class Bucket:
@@ -30,9 +33,9 @@ class Bucket:
     an object and then deletes it, which a day to spare makes safe (`collect` waits that long beside others).
     """
 
-    def __init__(self, bucket: Any, prefix: str) -> None:
-        """`bucket`: a store of `obstore.store`; it brings credentials and retries."""
-        self._bucket, self._prefix = bucket, prefix.strip("/")
+    def __init__(self, bucket: Any, prefix: str, *, max_bytes: int | None = None) -> None:
+        """`bucket`: a store of `obstore.store`; it brings credentials and retries. Larger objects are not read."""
+        self._bucket, self._prefix, self._max_bytes = bucket, prefix.strip("/"), max_bytes
         self.failed: SyncFailed | None = None
 
     def put(self, chunks: Sequence[Buffer]) -> str:
@@ -48,7 +51,10 @@ class Bucket:
 
     def read(self, address: str) -> bytearray:
         def download() -> bytearray:
-            return bytearray(_obstore().get(self._bucket, self._name(address)).bytes())
+            found = obstore().get(self._bucket, self._name(address))
+            if self._max_bytes is not None and found.meta["size"] > self._max_bytes:
+                raise corrupt(address, f"it has more than {self._max_bytes} bytes")
+            return bytearray(found.bytes())
 
         data = self._asked(download, address, "Reading")
         if data is None:
@@ -65,7 +71,7 @@ class Bucket:
             return b""
 
         def download() -> bytes:
-            return bytes(_obstore().get_range(self._bucket, self._name(address), start=0, length=min(count, size)))
+            return bytes(obstore().get_range(self._bucket, self._name(address), start=0, length=min(count, size)))
 
         found = self._asked(download, address, "Reading")
         if found is None:
@@ -90,7 +96,7 @@ class Bucket:
 
     def addresses(self, *, but: Collection[str] = ()) -> Iterator[str]:
         def names() -> list[str]:
-            pages = _obstore().list(self._bucket, prefix=self._prefix)
+            pages = obstore().list(self._bucket, prefix=self._prefix)
             return sorted(one["path"].rpartition("/")[2] for page in pages for one in page)
 
         found = self._asked(names, self._prefix, "Listing") or []
@@ -100,12 +106,12 @@ class Bucket:
         about = self._about(address)
         if about is not None and older_than > 0 and _age(about) < older_than:
             return False
-        self._asked(lambda: _obstore().delete(self._bucket, self._name(address)), address, "Removing")
+        self._asked(lambda: obstore().delete(self._bucket, self._name(address)), address, "Removing")
         return True
 
     def set_aside(self, address: str) -> None:
         aside = f"quarantine/{address}.{secrets.token_hex(4)}"
-        self._asked(lambda: _obstore().rename(self._bucket, self._name(address), aside), address, "Setting aside")
+        self._asked(lambda: obstore().rename(self._bucket, self._name(address), aside), address, "Setting aside")
 
     def forget_checks(self) -> None:
         """Nothing is remembered."""
@@ -114,23 +120,39 @@ class Bucket:
         return f"{self._prefix}/{checked(address)[:2]}/{address}"
 
     def _put(self, address: str, data: bytes) -> None:
-        self._asked(lambda: _obstore().put(self._bucket, self._name(address), data), address, "Writing")
+        if self._asked(lambda: obstore().put(self._bucket, self._name(address), data), address, "Writing") is None:
+            raise StoreError(errno.ENOENT, f"Writing {address}: there is no such bucket any more.")
 
     def _about(self, address: str) -> Any:
         name = self._name(address)
-        return self._asked(lambda: _obstore().head(self._bucket, name), address, "Looking for")
+        return self._asked(lambda: obstore().head(self._bucket, name), address, "Looking for")
 
     def _asked(self, call: Callable[[], T], what: str, doing: str) -> T | None:
         """What the service answers; None if it has no such object. Raises StoreError."""
-        try:
-            return call()
-        except FileNotFoundError:
-            return None
-        except (_obstore().exceptions.BaseError, OSError) as error:
-            said = str(error).partition("\n")[0][:200]
+        return answer(call, f"{doing} {what} in the bucket")
+
+
+def answer(call: Callable[[], T], doing: str) -> T | None:
+    """What the service answers; None if it has no such object. Raises StoreError, which repeats no secret."""
+    try:
+        return call()
+    except FileNotFoundError:
+        return None
+    except StoreError:
+        raise
+    except (obstore().exceptions.BaseError, OSError) as error:
+        refused = (obstore().exceptions.PermissionDeniedError, obstore().exceptions.UnauthenticatedError)
+        if isinstance(error, (*refused, PermissionError)):
             raise StoreError(
-                getattr(error, "errno", None) or errno.EIO, f"{doing} {what} in the bucket: {said}"
+                errno.EACCES, f"{doing}: this user may not do that. Check the credentials (docs/store.md)."
             ) from error
+        if "404 Not Found" in str(error):  # how services tell of a listing without a bucket
+            return None
+        said = SECRET.sub("", str(error).partition("\n")[0])[:200]
+        raise StoreError(
+            getattr(error, "errno", None) or errno.EIO,
+            f"{doing}: {said}. Check the address, the network and the credentials (docs/store.md).",
+        ) from error
 
 
 def _age(about: Mapping[str, Any]) -> float:
@@ -139,7 +161,8 @@ def _age(about: Mapping[str, Any]) -> float:
     return (datetime.datetime.now(datetime.UTC) - written).total_seconds()
 
 
-def _obstore() -> Any:
+def obstore() -> Any:
+    """The package, which is loaded when a bucket is used."""
     import obstore
 
     return obstore

@@ -48,8 +48,7 @@ def forget(store: Store, addresses: Sequence[str], *, reason: str = "") -> Forgo
 def collect(store: Store) -> Collected:
     """Take away hidden records and the objects that no record names. Raises StoreError; what was done by then holds."""
     store.writable()
-    assert store.presence is not None
-    with store.presence.alone() as alone:
+    with store.alone() as alone:
         older_than = 0.0 if alone else YOUNG_SECONDS
         records, record_bytes = _hidden_records(store)
         named = store.catalogue.needed()

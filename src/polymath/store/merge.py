@@ -19,6 +19,7 @@ from .collect import AT_A_TIME, remove_unnamed
 from .errors import CorruptObject, MissingObject, StoreError
 from .objects import ADDRESS, Folder, Objects
 from .records import EXACT_INTEGER, HEAD, TOMBSTONE, Record
+from .remote import Remote, is_address
 from .store import Store
 from .writing import own_sizes
 
@@ -56,12 +57,13 @@ def merge(store: Store, other: str | Path, *, examine: Examine | None = None) ->
     `other` is no store, StoreError; then nothing of ours has changed.
     """
     store.writable()
-    source = Source(Path(other))
+    source = Source(other)
     survey = Survey(source, ours=store, examine=examine or (lambda record: ()))
     taken, objects = survey.records(), survey.objects()
     before = store.heads()
     healed = sum(store.size(address) is not None for address in [*objects, *taken])
-    room(store.path, sum(objects.values()))
+    if store.remote is None:
+        room(store.path, sum(objects.values()))
     fresh = [address for address in taken if store.record_files.size(address) is None]
     put: list[str] = []
     try:
@@ -109,8 +111,7 @@ def _undo(store: Store, fresh: list[str], put: list[str]) -> None:
         for address in fresh:
             store.record_files.remove(address)
             store.catalogue.remove(address)
-    assert store.presence is not None
-    with store.presence.alone() as alone:
+    with store.alone() as alone:
         if alone:
             remove_unnamed(store, put, older_than=0.0)
 
@@ -118,10 +119,18 @@ def _undo(store: Store, fresh: list[str], put: list[str]) -> None:
 class Source:
     """The files of a store that somebody else may be writing to, for reading alone."""
 
-    def __init__(self, path: Path) -> None:
+    objects: Objects
+    records: Objects
+
+    def __init__(self, other: str | Path) -> None:
         """Raises BadInput if there is no store that this version reads."""
+        self.where = str(other)
+        if is_address(other):
+            remote = Remote(str(other), create=False)
+            self.objects, self.records = remote.objects, remote.records
+            return
+        path = Path(other)
         place.look(path)
-        self.path = path
         nowhere = path / "nowhere"  # nothing is ever written
         self.objects = Folder(path / "objects", temporary=nowhere, quarantine=nowhere)
         self.records = Folder(
@@ -136,7 +145,7 @@ class Source:
             if len(found) > MOST_RECORDS:
                 raise BadInput(
                     "the store holds more records than can be honest",
-                    file=self.path,
+                    file=self.where,
                     value=f"more than {MOST_RECORDS:,}",
                     remedy="Copy single tasks from it with `polymath copy`.",
                 )

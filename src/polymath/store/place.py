@@ -94,18 +94,29 @@ def noted(path: Path) -> str | None:
     file = path / NOTE
     try:
         with open(disk.open_regular(file), "rb") as opened:
-            plain = loads(opened.read(4096))
-        if not isinstance(plain, dict) or set(plain) != {"catalogue"} or not isinstance(plain["catalogue"], str):
-            raise ValueError("it does not name a catalogue and nothing else")
+            return parsed_note(opened.read(4096), file=file)
     except FileNotFoundError:
         return None
+    except OSError as error:
+        raise from_os(error, f"Reading {file}") from error
+
+
+def parsed_note(text: bytes, *, file: object) -> str:
+    """The address of the catalogue that a note names. Raises BadInput, which names the `file`."""
+    try:
+        plain = loads(text)
+        if not isinstance(plain, dict) or set(plain) != {"catalogue"} or not isinstance(plain["catalogue"], str):
+            raise ValueError("it does not name a catalogue and nothing else")
     except ValueError as error:
         raise BadInput(
             f"cannot be read: {error}", file=file, remedy='Write {"catalogue": "postgresql://user@host/database"}.'
         ) from None
-    except OSError as error:
-        raise from_os(error, f"Reading {file}") from error
     return str(plain["catalogue"])
+
+
+def note_text(catalogue: str) -> bytes:
+    """A note that names the catalogue."""
+    return (canonical({"catalogue": catalogue}) + "\n").encode()
 
 
 def note(path: Path, catalogue: str | None) -> None:
@@ -115,7 +126,7 @@ def note(path: Path, catalogue: str | None) -> None:
             disk.unlink_if_there(path / NOTE)
         else:
             fresh = disk.temporary(path / "tmp")
-            disk.write_new(fresh, [(canonical({"catalogue": catalogue}) + "\n").encode()])
+            disk.write_new(fresh, [note_text(catalogue)])
             disk.rename(fresh, path / NOTE)
         disk.sync_directory(path)
     except OSError as error:
@@ -182,19 +193,34 @@ def _read(path: Path) -> Format | None:
                 "is a folder with other things in it, not a store", file=path, remedy="Name an empty or a new folder."
             ) from None
         return None
+    return parsed(text, file=path / "FORMAT")
+
+
+def parsed(text: bytes, *, file: object) -> Format:
+    """What a FORMAT says. Raises BadInput, which names the `file`, for what this version does not know."""
     try:
         plain = loads(text)
         number, digest, store = plain["format"], plain["hash"], plain["store"]
     except (ValueError, TypeError, KeyError, RecursionError):
-        raise BadInput("is damaged", file=path / "FORMAT", remedy="Copy it back from a backup.") from None
+        raise BadInput("is damaged", file=file, remedy="Copy it back from a backup.") from None
     if type(number) is not int or number > FORMAT or number < 1 or digest != HASH:
         raise BadInput(
             f"the store has a format this version does not know; it reads format {FORMAT} with {HASH}",
-            file=path,
+            file=file,
             value=number,
             remedy="Use a newer version of Polymath.",
         )
     return Format(number=number, store=str(store))
+
+
+def fresh_format(name: str | None = None) -> Format:
+    """The FORMAT of a new store, with this name or a random one."""
+    return Format(number=FORMAT, store=name or uuid.uuid4().hex)
+
+
+def format_text(found: Format) -> bytes:
+    """What stands in the file FORMAT."""
+    return (canonical({"format": found.number, "hash": HASH, "store": found.store}) + "\n").encode()
 
 
 def copy_of(path: Path, name: str) -> None:
@@ -207,9 +233,14 @@ def copy_of(path: Path, name: str) -> None:
         raise
     except OSError as error:
         raise from_os(error, f"Writing to {path}") from error
+    same_store(found, name, file=path)
+
+
+def same_store(found: Format, name: str, *, file: object) -> None:
+    """Raise BadInput if this is the FORMAT of another store than that of the name."""
     if found.store != name:
         raise BadInput(
-            "holds another store", file=path, remedy="Name a new folder, or unite the two with `polymath merge`."
+            "holds another store", file=file, remedy="Name a new folder, or unite the two with `polymath merge`."
         )
 
 
@@ -224,10 +255,9 @@ def _create(path: Path, *, name: str | None = None) -> Format:
         fcntl.flock(lock, fcntl.LOCK_EX)
         found = _read(path)
         if found is None:
-            found = Format(number=FORMAT, store=name or uuid.uuid4().hex)
-            text = canonical({"format": FORMAT, "hash": HASH, "store": found.store}) + "\n"
+            found = fresh_format(name)
             fresh = path / f".FORMAT.{uuid.uuid4().hex}"
-            disk.write_new(fresh, [text.encode()])
+            disk.write_new(fresh, [format_text(found)])
             disk.rename(fresh, path / "FORMAT")
             disk.sync_directory(path)
         return found

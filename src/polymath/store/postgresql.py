@@ -382,7 +382,7 @@ def _psycopg() -> Any:
     except ImportError:
         raise BadInput(
             "the catalogue of the store is in PostgreSQL, and psycopg is not installed",
-            remedy="Install it: pip install 'polymath[pg]'.",
+            remedy='Install it: pip install "polymath-learn[pg]".',
         ) from None
     return psycopg
 

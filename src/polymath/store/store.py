@@ -8,19 +8,21 @@ and still has its temporary name.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from ..spec import BadInput, sha256
-from . import disk, locks, place, records, recovery, writing
+from ..spec import sha256
+from . import disk, opening, place, records, recovery, writing
 from .catalogue import Catalogue, Lease
 from .database import Damaged, Database, Presence, Version
 from .errors import StoreError, corrupt, from_os
 from .objects import ADDRESS, Folder, Objects, Sync, checked
 from .records import HEAD, TOMBSTONE, Draft, Record
+from .remote import Remote, is_address
 from .sqlite import Sqlite
 
 if TYPE_CHECKING:
@@ -51,9 +53,10 @@ class Store:
         read_only: bool,
         scratch: bool,
         places: tuple[Objects, Objects] | None,
+        remote: Remote | None,
     ) -> None:
         """Use `Store.open`."""
-        self.path, self.identity, self.read_only = path, identity, read_only
+        self.path, self.identity, self.read_only, self.remote = path, identity, read_only, remote
         temporary, quarantine = path / "tmp", path / "quarantine"
         sync = Sync.NOTHING if scratch else Sync.NAME
         objects = Folder(path / "objects", temporary=temporary, quarantine=quarantine, sync=sync)
@@ -83,7 +86,7 @@ class Store:
         places: tuple[Objects, Objects] | None = None,
         catalogue: str | None = None,
     ) -> Self:
-        """Open the store at `path`, or make one in a new or empty folder.
+        """Open the store at `path`, or make one in a new or empty folder; `path` may be an address (see `remote`).
 
         Raises BadInput for what the user can mend (no store, newer format, network file system, no permission) and
         StoreError for what the disk refuses. A damaged catalogue is set aside and built again from the records.
@@ -93,14 +96,24 @@ class Store:
         objects and the records are, if not in the folder (see `cloud`). `catalogue`: the address of a PostgreSQL
         database for the catalogue of a new store, which remembers it; `move_catalogue` is for old ones.
         """
+        create = create and not read_only
+        name = opening.store_of(catalogue) if catalogue is not None else None
+        remote = Remote(str(path), create=create, name=name) if is_address(path) else None
+        if remote is not None:
+            places, path, create, name = (remote.objects, remote.records), remote.folder, True, remote.format.store
         folder = Path(path)
-        name = _store_of(catalogue) if catalogue is not None else None
-        found = place.settle(folder, create=create and not read_only, mounts=mounts, name=name)
-        here = None if read_only else _entered(folder)
-        where = _agreed(folder, catalogue, remember=not read_only)
-        database = _database(where, folder, name=found.store, read_only=read_only)
+        found = place.settle(folder, create=create, mounts=mounts, name=name)
+        here = None if read_only else opening.entered(folder)
+        where = opening.agreed(folder, remote, catalogue=catalogue, remember=not read_only)
+        database = opening.database(where, folder, name=found.store, read_only=read_only)
         store = cls(
-            folder, identity=found.store, database=database, read_only=read_only, scratch=scratch, places=places
+            folder,
+            identity=found.store,
+            database=database,
+            read_only=read_only,
+            scratch=scratch,
+            places=places,
+            remote=remote,
         )
         if here is None:
             try:
@@ -140,6 +153,21 @@ class Store:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    @property
+    def where(self) -> str:
+        """What messages call it: its folder, or the address of its bucket."""
+        return str(self.path) if self.remote is None else self.remote.url
+
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[bool]:
+        """Whether nobody else has the store open for writing; who opens it meanwhile waits until this ends.
+
+        Of a bucket that has no common catalogue this is never known: other machines may have it open.
+        """
+        assert self.presence is not None
+        with self.presence.alone() as alone:
+            yield alone and (self.remote is None or not isinstance(self.catalogue.database, Sqlite))
 
     # Objects
 
@@ -348,7 +376,7 @@ class Store:
         """Raise StoreError if nothing can be written here."""
         if self.read_only:
             raise StoreError(
-                errno.EROFS, f"The store {self.path} was opened for reading only: nothing can be written there."
+                errno.EROFS, f"The store {self.where} was opened for reading only: nothing can be written there."
             )
         for folder in (self.objects, self.record_files):
             if folder.failed is not None:
@@ -378,15 +406,15 @@ class Store:
         with self.presence.alone() as alone:
             if not alone:
                 raise StoreError(
-                    errno.EBUSY, f"Others have the store {self.path} open: try again when they have closed it."
+                    errno.EBUSY, f"Others have the store {self.where} open: try again when they have closed it."
                 )
-            database = _database(where, self.path, name=self.identity, read_only=False)
+            database = opening.database(where, self.path, name=self.identity, read_only=False)
             fresh = Catalogue(database)
             fresh.renew(lambda: recovery.records_on_disk(self))
-            place.note(self.path, where)
+            opening.note(self.path, self.remote, catalogue=where)
             self.catalogue.close()
         self.presence.close()
-        self.catalogue, self.presence = fresh, database.presence(_entered(self.path))
+        self.catalogue, self.presence = fresh, database.presence(opening.entered(self.path))
 
 
 def is_text_of(text: object, address: str) -> bool:
@@ -406,47 +434,3 @@ def believable(address: str) -> str:
     if not isinstance(address, str) or not ADDRESS.fullmatch(address):
         raise Damaged("a row holds an address that is none")
     return address
-
-
-def _entered(folder: Path) -> locks.Presence:
-    """What a store needs before anything is looked at, and that this process uses it."""
-    try:
-        for name in ("tmp", "locks"):
-            (folder / name).mkdir(exist_ok=True)
-        return locks.Presence(folder / "locks" / "users")
-    except StoreError:
-        raise
-    except OSError as error:
-        raise from_os(error, f"Opening the store {folder}") from error
-
-
-def _agreed(folder: Path, catalogue: str | None, *, remember: bool) -> str | None:
-    """Where the catalogue is, by what the folder remembers and what the caller says. Raises BadInput if they differ."""
-    noted = place.noted(folder)
-    if catalogue is None or catalogue == noted:
-        return noted
-    if noted is not None or (folder / "catalog.db").exists():
-        raise BadInput(
-            "the store keeps its catalogue elsewhere",
-            file=folder,
-            value=noted or "in the folder",
-            remedy="Move it with `polymath rebuild --catalogue`.",
-        )
-    if remember:
-        place.note(folder, catalogue)
-    return catalogue
-
-
-def _store_of(catalogue: str) -> str | None:
-    from . import postgresql
-
-    return postgresql.store_of(catalogue)
-
-
-def _database(where: str | None, folder: Path, *, name: str, read_only: bool) -> Database:
-    """The database at an address, or (None) in the folder."""
-    if where is None:
-        return Sqlite(folder / "catalog.db", lock=None if read_only else folder / "locks" / "write")
-    from . import postgresql
-
-    return postgresql.Postgresql(where, store=name, read_only=read_only)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -65,7 +64,7 @@ def collect(
 
 @command
 def merge(
-    other: Annotated[Path, typer.Argument(metavar="OTHER_STORE", help="Folder of the store to take in.")],
+    other: Annotated[str, typer.Argument(metavar="OTHER_STORE", help="Folder or bucket of the store to take in.")],
     store: Store = KNOWLEDGE,
     json: Json = False,
 ) -> None:
@@ -79,7 +78,7 @@ def merge(
 @command
 def copy(
     task: Name,
-    other: Annotated[Path, typer.Argument(metavar="OTHER_STORE", help="Folder of the store to copy it to.")],
+    other: Annotated[str, typer.Argument(metavar="OTHER_STORE", help="Folder or bucket to copy it to.")],
     store: Store = KNOWLEDGE,
     json: Json = False,
 ) -> None:
@@ -92,7 +91,7 @@ def copy(
 
 @command
 def backup(
-    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="New folder, or that of the last backup.")],
+    folder: Annotated[str, typer.Argument(metavar="FOLDER", help="New folder or bucket, or that of the last one.")],
     store: Store = KNOWLEDGE,
     json: Json = False,
 ) -> None:

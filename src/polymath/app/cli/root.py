@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -24,7 +23,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-Store = Annotated[Path, typer.Option("--store", help="Folder of the store.")]
+Store = Annotated[str, typer.Option("--store", help="Folder of the store, or a bucket: s3://bucket/prefix.")]
 Json = Annotated[bool, typer.Option("--json", help="Print exactly one JSON object on stdout.")]
 Name = Annotated[str, typer.Argument(metavar="TASK", help="Name of a task.")]
 Data = Annotated[
@@ -49,7 +48,7 @@ Ignore = Annotated[list[str] | None, typer.Option("--ignore", help="Column to le
 Cost = Annotated[
     str, typer.Option("--cost", help="new=0.02,active=0.01: shares of the score for what a model adds and computes.")
 ]
-KNOWLEDGE = Path("knowledge")
+KNOWLEDGE = "knowledge"
 
 
 @contextmanager

@@ -56,7 +56,7 @@ def find_rule(rule: Expression | Json | os.PathLike[str], *, store: str | os.Pat
         except BadInput as error:
             raise BadInput(f"{error}", file=rule) from None
     if isinstance(rule, str) and store is not None and rule[:1].isalpha():
-        with Store.open(Path(store), create=False, read_only=True) as opened:
+        with Store.open(store if isinstance(store, str) else Path(store), create=False, read_only=True) as opened:
             address = opened.head(f"rule/{rule}")
             if address is not None:
                 return parse(opened.record(address)["expression"])
