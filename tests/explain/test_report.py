@@ -90,7 +90,8 @@ def test_every_kind_of_output_gets_its_evidence(mixed, tmp_path):
         "Intervals",
     ):
         assert words in text, words
-    assert "of 100 rows it had never seen" in text
+    tested = len(Dataset.open(cache / "data" / task.record.origin["dataset"]).test)
+    assert f"% of the {tested} rows it had never seen" in text
 
 
 def test_what_was_tried_and_not_used_is_told(mixed, tmp_path):

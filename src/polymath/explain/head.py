@@ -53,7 +53,9 @@ def verdict(material: Material, feature: Feature) -> Html:
     if not scores:
         return join([tag("b", text(feature.name)), ": no row was left to judge the answers by."])
     constant = material.problem.constants.get(feature.name, {})
-    unseen = "rows it had never seen" if split == "test" else "rows it was not trained on"
+    judged = material.judged(feature, split)
+    rows = "rows" if judged is None else "row" if judged == 1 else f"{judged:,} rows"
+    unseen = f"{rows} it had never seen" if split == "test" else f"{rows} it was not trained on"
     name = tag("b", text(feature.name))
     if isinstance(feature, Category) and "accuracy" in scores:
         right, often = in_hundred(scores["accuracy"]), in_hundred(constant.get("accuracy", 0.0))
@@ -62,23 +64,23 @@ def verdict(material: Material, feature: Feature) -> Html:
                 "It names the right ",
                 name,
                 " for ",
-                tag("b", f"{right} of 100"),
-                f" {unseen}; always giving the commonest ",
+                tag("b", f"{right} %"),
+                f" of the {unseen}; always giving the commonest ",
             ]
         )
-        return join([what, f"answer would be right for {often}. {_how_well(material, feature, scores)}"])
+        return join([what, f"answer would be right for {often} %. {_how_well(material, feature, scores)}"])
     if isinstance(feature, Number) and "mae" in scores:
         off, before = number(scores["mae"], 3), number(constant.get("mae"), 3)
         share = max(scores.get("r2", 0.0), 0.0)
-        what = join(["Its answers for ", name, " are off by ", tag("b", off), f" on average on {unseen}"])
+        what = join(["Its answers for ", name, " are off by ", tag("b", off), f" on average on the {unseen}"])
         explained = f", and explain {number(100 * share, 3)} % of the differences between them"
         return join([what, f" (the best constant: {before}){explained}. {_how_well(material, feature, scores)}"])
     if isinstance(feature, Labels) and "f1_micro" in scores:
         both, whole = number(scores["f1_micro"], 3), in_hundred(scores.get("subset_accuracy", 0.0))
-        what = join(["It gets ", tag("b", f"{whole} of 100"), f" {unseen} entirely right in ", name])
+        what = join(["It gets ", tag("b", f"{whole} %"), f" of the {unseen} entirely right in ", name])
         return join([what, f" (F1 of all labels together: {both}). {_how_well(material, feature, scores)}"])
     found = ", ".join(f"{metric_name(metric)} {score(metric, value)}" for metric, value in scores.items())
-    return join([name, f": {found} on {unseen}."])
+    return join([name, f": {found} on the {unseen}."])
 
 
 def raters(feature: Graded) -> Html:

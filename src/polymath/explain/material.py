@@ -11,6 +11,7 @@ import numpy as np
 
 from ..model import path as model_path
 from ..problem import Dataset, Problem
+from ..problem.features import Feature
 from ..spec import BadInput
 
 if TYPE_CHECKING:
@@ -198,6 +199,12 @@ class Material:
             if best is None or best.score is None or self.better(one.score, best.score):
                 best = one
         return best
+
+    def judged(self, feature: Feature, split: str) -> int | None:
+        """By how many rows of a split, 'test' or 'validation', the answers for an output were judged, where kept."""
+        if self.evidence is None or self.evidence.split != split:
+            return None
+        return int(np.count_nonzero(feature.known(self.evidence.targets[feature.name])))
 
     def better(self, one: float, other: float) -> bool:
         """Whether one shown score is better than another."""
