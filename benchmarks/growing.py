@@ -8,6 +8,7 @@ themselves: a bar a little too high. Every finished piece is kept; an interrupte
     python benchmarks/growing.py --quick               a few tasks of each family, 5 minutes
     python benchmarks/growing.py                       all families, about 45 minutes on 2 cores
     python benchmarks/growing.py --families scripts    31 + 12 scripts, about 30 minutes
+    python benchmarks/growing.py --families texts-imported     texts with a published encoder (docs/importing.md), about 40 minutes
     python benchmarks/growing.py --again               forget what is kept, begin anew
     python benchmarks/growing.py --report              only the report, from the kept results
     python benchmarks/growing.py --together            copies the tasks of all families that were run into one store
@@ -30,10 +31,10 @@ from families import controls, icons, pages, scripts, tables, texts, together
 from families.family import Family, Kept, Plan, grown, place_of, run
 
 NAME = "growing"
-FAMILIES: dict[str, Family] = {
-    module.FAMILY.name: module.FAMILY for module in (scripts, controls, icons, texts, tables)
-}
+OWN: dict[str, Family] = {module.FAMILY.name: module.FAMILY for module in (scripts, controls, icons, texts, tables)}
 """In the order in which they are run: controls are learned into the store of scripts."""
+FAMILIES = OWN | {texts.IMPORTED.name: texts.IMPORTED}
+"""Those that need knowledge from outside are run only where they are named."""
 
 
 def draw(place: Path, file: Path) -> None:
@@ -47,7 +48,7 @@ def draw(place: Path, file: Path) -> None:
 def main() -> None:
     made = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     made.add_argument("--quick", action="store_true", help="a few tasks, seconds each: does it run?")
-    made.add_argument("--families", nargs="+", choices=FAMILIES, default=list(FAMILIES), help="only these")
+    made.add_argument("--families", nargs="+", choices=FAMILIES, default=list(OWN), help="only these")
     made.add_argument("--seed", type=int, default=0, help="of the order of tasks")
     made.add_argument("--again", action="store_true", help="run these families anew, kept results or not")
     made.add_argument("--report", action="store_true", help="run nothing, write the report from the kept results")
@@ -76,9 +77,8 @@ def main() -> None:
     every = {name: kept for name, kept in every.items() if ("whole",) in kept.records}
     whole = Kept(file, family=together.NAME, seed=given.seed)
     if given.together:
-        together.gathered(
-            every, {name: FAMILIES[name].tasks(given.cache) for name in every}, kept=whole, cache=given.cache
-        )
+        own = {name: kept for name, kept in every.items() if name in OWN}
+        together.gathered(own, {name: OWN[name].tasks(given.cache) for name in own}, kept=whole, cache=given.cache)
     if given.map is not None:
         one = place_of(together.NAME, stem=stem, seed=given.seed, cache=given.cache)
         draw(one if one.exists() else places[scripts.FAMILY.name], given.map)

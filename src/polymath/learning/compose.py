@@ -141,11 +141,14 @@ def prepare(
     if answers_pixels(problem):
         problem, note = settled(rows := matched(rows, problem), problem)
         listener.say(note)
+    raw = problem
     if store is not None and wishes.build_on:
         problem = in_known_words(problem, rows, store)
     twins = near_duplicates(rows, problem, cache / "data")
     split = split_of(problem, rows, seed=wishes.seed)
-    folds = rowsplits.assign(rows, split, inputs=problem.columns, outputs=problem.outputs, hashes=twins)
+    folds = rowsplits.assign(
+        rows, split, inputs=problem.columns, outputs=problem.outputs, hashes=twins, known_words=problem != raw
+    )
     dataset = Dataset.build(rows, problem, folds, cache / "data")
     if split.kind == "stratified" and split.test_fraction > 0 and not len(dataset.test) and dataset.num_folds > 1:
         listener.say("Two examples of a class at most: all are learned from in turn, and none are kept for a test.")

@@ -1,7 +1,7 @@
 """Paths of one problem made to read the rows of another: words cut anew, columns found again by their names.
 
 A translation is an ordinary frozen gene before the path, with a small table of its own as weights. Few texts need none:
-they are cut by the vocabulary of an absorbed or imported encoder from the start, which knows more words than they can teach.
+they are cut by the vocabulary of a stored encoder from the start, which knows more words than they can teach.
 """
 
 from __future__ import annotations

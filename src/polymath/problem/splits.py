@@ -25,6 +25,8 @@ from .sources.spill import give_back
 TEST = -1
 FEWEST_ROWS, FEWEST_PICTURES = 8, 4
 """With fewer rows a validation score is a coin toss; of pictures, fewer can do where a store knows such things."""
+FEWEST_TEXTS = 2
+"""One of each class, in words that a stored encoder knows."""
 MOST_COUNTED = 20_000
 """Rows among which a class may have one or two examples at most."""
 FOLDS = 5
@@ -40,19 +42,21 @@ def assign(
     inputs: Sequence[str],
     outputs: Sequence[Feature],
     hashes: Mapping[str, np.ndarray] | None = None,
+    known_words: bool = False,
 ) -> np.ndarray:
     """Fold of each row, int8 [N]: -1 = test, else 0..folds-1; the validation rows of fold f are those with f.
 
     With one fold, or where validation rows are given, fold 0 validates and all other training rows are fold 1.
-    Where no class has more than two pictures, none are kept for a test; where it is one, all rows are fold 0, and there
-    is nothing to validate with.
+    Where no class has more than two pictures, or texts of `known_words`, none are kept for a test; where it is one, all
+    rows are fold 0, and there is nothing to validate with. Of few other rows of each class every fold leaves one.
     `hashes`: column -> uint64 [N], equal for values that look alike (pictures); they replace the column's own values.
     Raises BadInput when there are too few rows or the column does not fit.
     """
+    classes = bool(outputs) and split.kind in ("auto", "stratified") and outputs[0].averaged == "categories"
     # One or two pictures of each class can be enough, beside what a store knows.
-    few_kinds = bool(hashes and outputs) and split.kind in ("auto", "stratified")
-    may_be_few = few_kinds and outputs[0].averaged == "categories"
-    enough(rows, least=FEWEST_PICTURES if may_be_few else FEWEST_ROWS)
+    may_be_few = classes and (bool(hashes) or known_words)
+    least = FEWEST_PICTURES if may_be_few else FEWEST_ROWS
+    enough(rows, least=FEWEST_TEXTS if may_be_few and known_words else least)
     column = split_column(rows, split)
     if split.kind == "time":
         assert column is not None
@@ -76,14 +80,18 @@ def assign(
     if split.kind == "given":
         assert column is not None
         return given(column, split, strata=strata, groups=alike, keys=keys)
-    if may_be_few:
+    if classes:
         most = most_of_a_class(strata, alike)
-        if most == 1:
+        if may_be_few and most == 1:
             return np.where(strata >= 0, 0, TEST - 1).astype(np.int8)
-        if most == 2:
+        if may_be_few and most == 2:
+            enough(rows, least=FEWEST_PICTURES)
             split = split.replace(test_fraction=0.0)
         else:
             enough(rows, least=FEWEST_ROWS)
+        if not hashes and split.folds is None and 1 < most < FOLDS:
+            # A fold that leaves out some classes' rows alone makes every model prefer the others: all scores are 0.
+            split = split.replace(folds=most)
     folds = shares(strata, alike, keys, split)
     if split.test_fraction > 0 and not (folds == TEST).any():  # every class is rare
         folds = shares(np.zeros_like(strata), alike, keys, split)
