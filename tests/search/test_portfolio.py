@@ -10,7 +10,7 @@ import numpy as np
 
 from polymath.search.choices import Choose, Sketch, as_traced, at_random, draw, first
 from polymath.search.generators import Experience, News, Past
-from polymath.search.generators.portfolio import Portfolio, replayed
+from polymath.search.generators.portfolio import EACH, Lessons, Portfolio, replayed
 from polymath.testing import check_generator
 
 FRUITS = ["apple", "pear", "plum", "fig", "lime"]
@@ -104,7 +104,8 @@ def test_many_and_failed_experiments_of_the_past_are_fine() -> None:
     sketch = portfolio.propose(0)
     assert sketch.built["age"] == 4
     assert draw(orchard(FRUITS), as_traced(sketch.trace)).trace == sketch.trace
-    assert portfolio.exhausted and portfolio.winner() is None, "one winner of each problem that had any"
+    assert len(proposed(portfolio, EACH - 1)) == EACH - 1
+    assert portfolio.exhausted and portfolio.winner() is None, "the best few of each problem that had any"
 
 
 def test_what_is_always_tried_is_no_winner() -> None:
@@ -116,3 +117,24 @@ def test_what_is_always_tried_is_no_winner() -> None:
         assert proposed(Portfolio(partial(draw, orchard(FRUITS)), seed=0, experience=experience), 1) == [winner]
     only = Experience(past=(replace(tried, news=tuple(fixed[6:8])),))
     assert Portfolio(partial(draw, orchard(FRUITS)), seed=0, experience=only).exhausted
+
+
+def test_what_was_never_tried_there_is_guessed_from_the_other_problems() -> None:
+    """Problem b tried neither figs nor low trees; what a tells of both covers it."""
+    a = past("a", {"fig": 1.0, "pear": 0.9})
+    b = past("b", {"pear": 0.9, "plum": -1.0})
+    b = replace(b, news=tuple(news for news in b.news if "fig" not in news.trace.choices[0].token))
+    lessons = Lessons((a, b))
+    fig, plum = lessons.merits([drawn("fig", "high").trace, drawn("plum", "high").trace])
+    assert fig[0] > plum[0] and fig[1] > plum[1]
+
+
+def test_cheap_before_dear() -> None:
+    """Of two that did equally well the cheaper comes first; what was cut is charged for its whole schedule."""
+    problem = past("a", {"fig": 1.0, "pear": 1.0})
+    dear = tuple(
+        replace(news, work=4.0, share=0.1) if "fig" in news.trace.choices[0].token else replace(news, work=1.0)
+        for news in problem.news
+    )
+    experience = Experience(past=(replace(problem, news=dear),))
+    assert proposed(Portfolio(partial(draw, orchard(FRUITS)), seed=0, experience=experience), 1) == ["pear high"]

@@ -126,13 +126,19 @@ class Quadratic:
         return Quadratic(self.middle, linear, np.pad(self.square, (0, missing)))
 
 
+def pairs(ones: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """How alike rows are in their choices and pairs of choices: (ones, others)."""
+    kernel: np.ndarray = (ones @ others.T).astype(np.float64)
+    kernel += kernel * kernel / 2
+    return kernel
+
+
 def fit(rows: np.ndarray, targets: np.ndarray, *, ridge: float) -> Quadratic:
     """Ridge regression on choices and pairs of choices by its kernel: k(x, y) = <x, y> + <x, y>^2 / 2.
 
     rows (n, width), targets (n,). Costs n^3, whatever the number of pairs.
     """
-    kernel = (rows @ rows.T).astype(np.float64)
-    kernel += kernel * kernel / 2
+    kernel = pairs(rows, rows)
     kernel[np.diag_indices_from(kernel)] += ridge
     middle = float(targets.mean())
     dual = cho_solve(cho_factor(kernel, lower=True, check_finite=False), targets - middle, check_finite=False)
