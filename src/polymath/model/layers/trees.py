@@ -15,7 +15,13 @@ from ...problem.form import Form, vector
 from .base import Layer
 
 CHUNK = 1 << 22
-"""Entries of the largest intermediate tensor: rows are taken in chunks so that many trees stay within memory."""
+"""Leaves held at once: rows are taken in chunks so that many trees stay within memory."""
+BLOCK = 1 << 16
+"""Rows times trees that walk down together: few enough that what a step reads and writes stays in the cache."""
+TREES = 64
+"""Trees of a block of many rows, whose nodes stay in the cache too."""
+MOST_WALKING = 0.7
+"""Share of a block still on its way below which those that have arrived are left out of what follows."""
 
 
 class Trees(Layer):
@@ -80,37 +86,19 @@ class _Trees(nn.Module):
         self.register_buffer("base", torch.zeros(layer.width))
 
     def forward(self, row_BD: Tensor) -> Tensor:
+        if not len(row_BD):
+            return self.base.new_zeros(0, self._layer.width)
+        nodes = _Nodes(self, self._layer, columns=self._columns)
         size = max(CHUNK // self._layer.num_trees, 1)
-        return torch.cat([self._chunk(part) for part in row_BD.split(size)]) if len(row_BD) else self._nothing(row_BD)
+        return torch.cat([self._answer(nodes.leaves(part)) for part in row_BD.float().split(size)])
 
-    def _nothing(self, row_BD: Tensor) -> Tensor:
-        return self.base.new_zeros(len(row_BD), self._layer.width)
-
-    def _chunk(self, row_BD: Tensor) -> Tensor:
-        # Stored indices are checked here, not trusted: a wrong one must not read another's memory.
-        node_BR = self.root.long().clamp(0, self._layer.num_nodes - 1).expand(len(row_BD), -1)
-        children = self.child.long().clamp(0, self._layer.num_nodes - 1).flatten()
-        column = self.column.long().clamp(0, self._columns - 1)
-        bitset = self.bitset.long().clamp(-1, self._layer.num_bitsets - 1)
-        row_BD = row_BD.float()
-        missing_BD = row_BD.isnan()
-        for _ in range(self._layer.depth):
-            column_BR = column[node_BR]
-            x_BR = row_BD.gather(1, column_BR)
-            left_BR = x_BR <= self.threshold[node_BR]
-            if self._layer.num_bitsets:
-                set_BR = bitset[node_BR]
-                code_BR = x_BR.nan_to_num().long().clamp(0, 255)
-                bit_BR = (self.bitsets[set_BR.clamp_min(0), code_BR >> 3] >> (code_BR & 7).byte()) & 1
-                left_BR = torch.where(set_BR >= 0, bit_BR.bool(), left_BR)
-            left_BR = torch.where(missing_BD.gather(1, column_BR), self.missing_left[node_BR], left_BR)
-            node_BR = children[node_BR * 2 + left_BR]
+    def _answer(self, node_BR: Tensor) -> Tensor:
         if self._layer.vector_leaves:
             sums_BW = nn.functional.embedding_bag(node_BR, self.value, mode="sum")
             return self._linked(self.base + sums_BW)
-        leaf_BR = self.value[:, 0][node_BR].double()
+        leaf_BR = self.value[:, 0].double()[node_BR]
         output = self.output.long().clamp(0, self._layer.width - 1)
-        sums_BW = leaf_BR.new_zeros(len(row_BD), self._layer.width).index_add_(1, output, leaf_BR)
+        sums_BW = leaf_BR.new_zeros(len(node_BR), self._layer.width).index_add_(1, output, leaf_BR)
         return (self.base + sums_BW).float()
 
     def _linked(self, x_BW: Tensor) -> Tensor:
@@ -120,3 +108,70 @@ class _Trees(nn.Module):
         if self._layer.link == "log":
             return ((x_BW + little) / (1 + little * self._layer.width)).log()
         return ((x_BW + little) / (1 + 2 * little)).clamp(1e-6, 1 - 1e-6).logit()
+
+
+class _Nodes:
+    """The walk down all trees. Stored indices are checked, not trusted: a wrong one must not read another's memory.
+
+    A row is taken twice, with what is missing below all thresholds and above them: a node that sends it left reads the
+    first, so that nothing need be asked about it on the way.
+    """
+
+    def __init__(self, trees: _Trees, layer: Trees, *, columns: int) -> None:
+        last = layer.num_nodes - 1
+        self.depth = layer.depth
+        self.column = trees.column.long().clamp(0, columns - 1) + columns * ~trees.missing_left
+        self.threshold = trees.threshold
+        self.child = trees.child.long().clamp(0, last).flatten()
+        self.bitset = trees.bitset.long().clamp(-1, layer.num_bitsets - 1)
+        self.bitsets = trees.bitsets.flatten()
+        self.by_set = layer.num_bitsets > 0
+        self.root = trees.root.long().clamp(0, last)
+
+    def leaves(self, row_BD: Tensor) -> Tensor:
+        """Rows [B, D] -> the leaf of each tree that each leads to, int64 [B, R]."""
+        missing_BD = row_BD.isnan()
+        # No threshold is infinite: see `floor32` of the probes.
+        twice_BD = torch.cat([row_BD.masked_fill(missing_BD, -torch.inf), row_BD.masked_fill(missing_BD, torch.inf)], 1)
+        node_BR = self.root.new_empty(len(row_BD), len(self.root))
+        rows = min(BLOCK // TREES, len(row_BD))
+        trees = BLOCK // rows
+        for tree in range(0, len(self.root), trees):
+            roots = self.root[tree : tree + trees]
+            for row in range(0, len(row_BD), rows):
+                node_BR[row : row + rows, tree : tree + trees] = self._walk(twice_BD[row : row + rows], roots)
+        return node_BR
+
+    def _walk(self, row_BD: Tensor, roots_R: Tensor) -> Tensor:
+        shape, values = (len(row_BD), len(roots_R)), row_BD.flatten()
+        start = (torch.arange(shape[0], device=values.device) * row_BD.shape[1])[:, None].expand(shape).flatten()
+        node = found = roots_R.expand(shape).flatten()
+        walking: Tensor | None = None  # places in `found` of those that have not come to a leaf; None = all
+        for _ in range(self.depth):
+            x = values.index_select(0, self.column.index_select(0, node) + start)
+            left = x <= self.threshold.index_select(0, node)
+            if self.by_set:
+                self._by_set(node, x, left)
+            below = self.child.index_select(0, 2 * node + left)
+            moved = (below != node).nonzero().flatten()
+            if not len(moved):
+                break
+            node = below
+            if len(moved) < MOST_WALKING * len(node):
+                found = node if walking is None else found.index_copy(0, walking, node)
+                walking = moved if walking is None else walking.index_select(0, moved)
+                node, start = node.index_select(0, moved), start.index_select(0, moved)
+        found = node if walking is None else found.index_copy(0, walking, node)
+        return found.view(shape)
+
+    def _by_set(self, node: Tensor, x: Tensor, left: Tensor) -> None:
+        """Puts right in `left` those nodes that split by a set of codes."""
+        sets = self.bitset.index_select(0, node)
+        places = (sets >= 0).nonzero().flatten()
+        if not len(places):
+            return
+        code, sets = x.index_select(0, places), sets.index_select(0, places)
+        byte = code.nan_to_num(posinf=0.0, neginf=0.0).long().clamp(0, 255)
+        bit = self.bitsets.index_select(0, sets * 32 + (byte >> 3)).long() >> (byte & 7) & 1
+        # What is missing was made infinite: below all thresholds it goes left, above them it does not.
+        left[places] = torch.where(code.isinf(), code < 0, bit.bool())

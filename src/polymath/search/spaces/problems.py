@@ -36,6 +36,8 @@ RECENT = 1_000
 """Experiments that a cutter looks at, beside those that are still on their way: more do not change what is good."""
 HEAD_SHARE = 0.15
 """Share of the budget that one cheap head may take beside nets: the counts of words that a net must beat need it."""
+ROWS_SHARE = 0.5
+"""The same for rows of numbers, where a cheap head is often the best there is: something must be left to try beside."""
 LEAST_STEPS = 10
 """Steps per fold below which a first rung says nothing."""
 SEGMENT_SECONDS = 40.0
@@ -177,10 +179,11 @@ class ProblemPlan:
         rungs = self._rungs.get(experiment.number, [])
         if len(rungs) > 1 and self._heavy:
             return left / (len(rungs) - len(experiment.results))
-        if len(rungs) <= 1 and self._heavy and self.settings.seconds is not None:
-            share = HEAD_SHARE if not rungs else 1.1 * EXPLORE_RUNG
-            return min(left, max(share * self.settings.seconds, 2.0))
-        return left
+        if self.settings.seconds is None or (rungs and not self._heavy):
+            return left
+        head = HEAD_SHARE if self._heavy else ROWS_SHARE
+        share = head if not rungs else 1.1 * EXPLORE_RUNG
+        return min(left, max(share * self.settings.seconds, 2.0))
 
     @property
     def _heavy(self) -> bool:
