@@ -326,6 +326,8 @@ def test_the_pixels_that_judge_lie_in_all_columns_and_rows():
 def test_canvas_of_unlike_and_of_large_pictures():
     alike, note = canvas_of(np.array([[180, 240]] * 5), count=5)
     assert tuple(alike) == (180, 240, 1.0) and note == "Pictures of 240 x 180."
+    strips, _ = canvas_of(np.array([[128, 512]] * 8 + [[1024, 512]]), count=9)
+    assert (strips.height, strips.width) == (128, 512)
     mixed, note = canvas_of(np.array([[100, 90], [70, 130]]), count=2)
     assert tuple(mixed) == (128, 160, 1.0) and "canvas" in note
     large, note = canvas_of(np.array([[3000, 4000]] * 5), count=5)

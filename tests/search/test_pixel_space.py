@@ -35,7 +35,7 @@ def test_contract():
 def test_whatever_is_chosen_answers_at_every_pixel(shape):
     asked = problem(*shape, pictures=2)
     ports = dict(asked.ports)
-    most = pixels.MOST_WORK * problem_space(Recorder(first), asked, rows=9)[0].work(ports)
+    most = pixels.MOST_WORK * pixels.usual_work(tuple(ports.items()), (("m", 3),))
     for seed in range(6):
         sketch = draw(lambda choose: problem_space(choose, asked, rows=100), at_random(np.random.default_rng(seed)))
         path, recipe = sketch.built
@@ -53,6 +53,18 @@ def test_large_pictures_are_shown_in_parts_and_street_scenes_stay_upright():
     _, large = problem_space(Recorder(first), problem(512, 512), rows=100)
     assert small.augmentation.crop == 0 and not small.augmentation.turn and small.augmentation.flip
     assert large.augmentation.crop == pixels.PART and large.augmentation.turn and large.augmentation.focus > 0
+
+
+def test_few_pixels_are_learned_by_a_narrow_net_with_more_decay():
+    (few, careful), (many, usual) = (problem_space(Recorder(first), problem(), rows=rows) for rows in (20, 5_000))
+    assert few.work(problem().ports) < many.work(problem().ports)
+    assert careful.weight_decay == pytest.approx(10 * usual.weight_decay)
+
+
+def test_pictures_of_one_place_are_not_lit_apart():
+    _, single = problem_space(Recorder(first), problem(), rows=100)
+    _, depths = problem_space(Recorder(first), problem(pictures=3), rows=100)
+    assert single.augmentation.light > 0 and depths.augmentation.light == 0
 
 
 def test_few_pictures_are_shown_few_at_a_time():

@@ -121,3 +121,9 @@ def test_a_net_learns_from_parts_and_judges_whole_pictures(tmp_path):
     assert outcome.ok, outcome.reason
     assert outcome.scores["m"]["mean_iou"] > 0.5
     assert outcome.work == pytest.approx(job.work, rel=0.3)
+
+
+def test_what_is_turned_is_square_however_wide_the_picture():
+    assert shown_size((128, 512), Augmentation(turn=True, crop=256)) == (128, 128)
+    assert shown_size((128, 512), Augmentation(crop=256)) == (128, 256)
+    assert shown_size((128, 512), Augmentation()) == (128, 512)

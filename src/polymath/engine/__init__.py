@@ -4,10 +4,10 @@ An engine has `lanes` (jobs that run side by side) and `submit(text) -> Future[t
 text into an outcome's text is given once, when the engine is made.
 """
 
-from .device import pick_device
+from .device import cores, pick_device
 from .inline import FirstInLine, InLine
 from .interface import Engine, JobFailed, WorkerDied
 from .processes import Processes
 from .threads import Threads
 
-__all__ = ["Engine", "FirstInLine", "InLine", "JobFailed", "Processes", "Threads", "WorkerDied", "pick_device"]
+__all__ = ["Engine", "FirstInLine", "InLine", "JobFailed", "Processes", "Threads", "WorkerDied", "cores", "pick_device"]

@@ -1,8 +1,15 @@
-"""Which device jobs run on."""
+"""Which device jobs run on, and how many of them side by side."""
 
 from __future__ import annotations
 
+import os
+
 from ..spec import BadInput
+
+
+def cores() -> int:
+    """Cores that this process may use: where it is bound to one (`taskset`), nets side by side would share it."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def pick_device(wish: str) -> str:

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from ..model.build import PathModule, build
+from ..model.decode.views import mean_answers, views_of
 from ..problem import Dataset
 from ..problem.features import Image, PixelMap
 from ..problem.features._masks import palette
@@ -22,6 +23,13 @@ from .mistakes import picture
 
 WORST, USUAL = 6, 3
 """Pictures shown: the worst, and some from the middle."""
+VIEWED = {
+    2: "as it is and mirrored",
+    4: "as it is, mirrored, and both upside down",
+    8: "as it is, mirrored, both upside down, and these turned by a quarter",
+}
+Asked = tuple[PathModule, int]
+"""The path, and of how many views its answers are the mean."""
 SIDE = 240
 """Rows of pixels of a picture on the page at most; of larger ones every second or third is shown."""
 INK = 0.55
@@ -44,11 +52,16 @@ def of_pixels(
         return [*parts, tag("p", said, class_="warn soft")]
     what = "share of pixels that are right" if isinstance(feature, PixelMap) else "correlation with the truth"
     module = build(material.path, material.problem.all_ports, fetch=material.fetch).eval()
+    views = views_of(material.record.calibration)
+    if views > 1:
+        parts.append(
+            tag("p", f"Every answer is the mean over {views} views of its picture: {VIEWED[views]}.", class_="soft")
+        )
     for title, places in chosen:
         cards = [
             tag(
                 "div",
-                *_card(module, material.dataset, feature, int(rows[place]), float(each[place]), what),
+                *_card((module, views), material.dataset, feature, int(rows[place]), float(each[place]), what),
                 class_="mistake",
             )
             for place in places
@@ -80,10 +93,8 @@ def _scores(feature: PixelTarget, raw: np.ndarray, target: np.ndarray) -> np.nda
     return np.asarray(np.nan_to_num(np.array(found), nan=-1.0))
 
 
-def _card(
-    module: PathModule, dataset: Dataset, feature: PixelTarget, row: int, score: float, what: str
-) -> Iterator[Html]:
-    said = _said(module, dataset, feature, row)
+def _card(asked: Asked, dataset: Dataset, feature: PixelTarget, row: int, score: float, what: str) -> Iterator[Html]:
+    said = _said(asked, dataset, feature, row)
     target = np.asarray(dataset.targets[feature.name][row])
     held = np.argwhere(feature.holds(target[None])[0])
     bottom, right = (held.max(0) + 1) if len(held) else target.shape[-2:]
@@ -99,15 +110,18 @@ def _card(
     yield tag("div", tag("p", f"{what} {number(score, 3)} · row {row + 1:,}", class_="soft"), class_="said")
 
 
-def _said(module: PathModule, dataset: Dataset, feature: PixelTarget, row: int) -> np.ndarray:
+def _said(asked: Asked, dataset: Dataset, feature: PixelTarget, row: int) -> np.ndarray:
     """Codes [H, W], or standardised numbers [C, H, W], that the path gives for a row."""
+    module, views = asked
     inputs = {
         port: torch.from_numpy(np.array(dataset.inputs[port][row : row + 1]))
         for port in module.ports
         if port in dataset.inputs
     }
     with torch.inference_mode():
-        raw: np.ndarray = module(inputs)[feature.name][0].float().numpy()
+        how = {output.name: output.averaged for output in dataset.problem.outputs}
+        answers = mean_answers(module, inputs, views=views, how=how)
+        raw: np.ndarray = answers[feature.name][0].float().numpy()
     return np.asarray(raw.argmax(0)) if isinstance(feature, PixelMap) else raw
 
 

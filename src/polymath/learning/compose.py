@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -13,7 +12,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from ..engine import Engine, FirstInLine, InLine, Processes, pick_device
+from ..engine import Engine, FirstInLine, InLine, Processes, cores, pick_device
 from ..gating import Gate, gate_of, parse
 from ..inventing.cells import adopted_cells
 from ..inventing.optimizers import adopted_rules
@@ -60,6 +59,9 @@ SLOW_IMPORTS = ("sklearn.ensemble", "torch._dynamo")
 FEW_FOLDS = 5
 MANY_ROWS, MANY_HEAVY_ROWS = 20_000, 1_000
 """Up to so many rows (without, and with, pictures or texts) experiments rotate through all folds."""
+FEW_PICTURES = 16
+"""Answered at every pixel, up to so many do: one fold of them is a picture or three. More judge well enough by one,
+for a picture is a few thousand examples, and every fold costs a net."""
 MOST_VALIDATION = 5_000
 """Validation rows of large data: enough to tell half a point of accuracy apart, and no more kept from training."""
 
@@ -100,7 +102,7 @@ def learn(data: Any, *, store: Store, wishes: Wishes, listener: Listener, proble
 
 def engine_of(wishes: Wishes) -> Engine:
     """Where experiments run."""
-    lanes = wishes.lanes or (os.cpu_count() or 1)
+    lanes = wishes.lanes or cores()
     if wishes.engine == "inline":
         return InLine(Runner(), lanes=lanes)
     each = None if wishes.memory_bytes is None else wishes.memory_bytes // (lanes + 1)
@@ -360,13 +362,13 @@ def rotation(dataset: Dataset) -> tuple[int, ...]:
     rows = int((dataset.folds >= 0).sum())
     if any(output.shown is not None for output in dataset.problem.outputs):
         return (0,)  # their paths cannot be averaged: all folds but the one published would be for nothing
-    if any(output.answer.kind == "map" for output in dataset.problem.outputs):
-        return (0,)  # a picture is a few thousand examples: one fold judges well enough, and every fold costs a net
+    of_pixels = any(output.answer.kind == "map" for output in dataset.problem.outputs)
     heavy = any(form.kind != "vector" for form in dataset.problem.ports.values())
-    few = rows <= (MANY_HEAVY_ROWS if heavy else MANY_ROWS)
+    few = rows <= (FEW_PICTURES if of_pixels else MANY_HEAVY_ROWS if heavy else MANY_ROWS)
     split = dataset.problem.split
     # Two folds that nobody asked for: one was asked for or the data say what validates, and fold 1 only trains.
-    one = split.kind in ("given", "time") or (dataset.num_folds == 2 and split.folds != 2)
+    one = split.kind == "time" or (split.kind == "given" and not of_pixels)
+    one = one or (dataset.num_folds == 2 and split.folds != 2)
     return tuple(range(dataset.num_folds)) if few and not one else (0,)
 
 

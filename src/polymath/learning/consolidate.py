@@ -8,7 +8,6 @@ on these rows the old answers and a cheap head on the trunk are compared, and no
 from __future__ import annotations
 
 import math
-import os
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -19,6 +18,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from ..engine import cores
 from ..model.combine import Member, mean_head
 from ..model.layers.linear import Linear
 from ..model.layers.unit import Unit
@@ -120,7 +120,7 @@ def consolidate(store: Store, *, wishes: Wishes, listener: Listener, only: Seque
     table, problem = _joined(sources, name)
     classes = sum(source.dataset.problem.outputs[0].head_width for source in sources)
     listener.say(f"{name}: {len(sources)} tasks, {classes:,} classes, {table.num_rows:,} rows")
-    lanes = wishes.lanes or os.cpu_count() or 1
+    lanes = wishes.lanes or cores()
     wish = wishes.replace(name=name, space="families", lanes=1, threads=lanes, members=1, build_on=False)
     record = learn(table, store=store, wishes=wish, listener=listener, problem=problem)
     _whiten(store, record, cache, made_of=[source.record.name for source in sources])

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
 
 from ..model.combine import Member, Parted, parted
+from ..model.decode.views import views_of
 from ..model.path import Path
 from ..model.widen import BELOW, widened
 from ..predicting import TaskRecord, forward, truth_of
@@ -25,6 +26,7 @@ from ..train.job import Job
 from ..train.recipe import GradientRecipe
 from .examined import Judged
 from .study import Study
+from .viewing import Viewed
 
 NETS, AGAIN = 2, 3
 """Of the best before: nets that are trained on, cheap heads that are fitted anew."""
@@ -260,6 +262,10 @@ class Renewal(Study):
 
     def _built_on(self, path: Path, weights: Mapping[int, float]) -> tuple[str, ...]:
         return tuple(sorted({*super()._built_on(path, weights), *self.known.record.built_on}))
+
+    def _viewed(self, weights: Mapping[int, float]) -> Viewed:
+        """With as many views of a picture as before: the two versions are compared by the picture alone."""
+        return replace(self._plain(weights), views=views_of(self.known.record.calibration))
 
     def worthy(self, judged: Judged, calibration: Mapping[str, Mapping[str, Any]]) -> bool:
         """Better on all rows by more than noise, and on neither the old nor the new ones worse by more than it."""

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from ..gating import Gate
 from ..model.combine import Member, mean_head, merge, select
+from ..model.decode.views import VIEWS
 from ..model.layers.scale import Scale
 from ..model.path import Gene, Path
 from ..model.replies import with_responses
@@ -25,6 +26,7 @@ from ..store import Store
 from .costs import FREE, Charges, Cost
 from .examined import EVIDENCE_VALUES, Judged, examine, scores_of, shown_score
 from .parents import imported
+from .viewing import Viewed, best_views, most_views
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -204,19 +206,19 @@ class Study:
         weights = {self.best.number: 1.0} if state == "learning" else self._choose()
         path = merge(list(self.members.values()), weights, self.dataset.problem.outputs)
         path = spread(path, fetch=self.scratch.get_tensors, put=self.scratch.put_tensors)
-        raw = self._combined(weights)
+        seen = self._viewed(weights) if state != "learning" else self._plain(weights)
+        raw, targets = seen.raw, self._targets(seen.rows)
         calibration: dict[str, dict[str, Any]] = {}
-        targets = self._targets(self._rows)
         for feature in self.dataset.problem.outputs:
             found = dict(feature.calibrate(raw[feature.name], targets[feature.name]))
             temperature = found.pop("temperature", None)
             if isinstance(temperature, float) and temperature > 0:
                 path = _scaled(path, feature.name, 1.0 / temperature)
                 raw = {**raw, feature.name: raw[feature.name] / np.float32(temperature)}
-            calibration[feature.name] = self._useful(feature, found, raw, targets)
+            views = {VIEWS: seen.views} if seen.views > 1 else {}
+            calibration[feature.name] = self._useful(feature, found, raw, targets) | views
         path = self._with_responses(path, raw, targets, calibration)
-        assert self._rows is not None
-        shown = Judged(self._rows, raw, targets, self._scores(raw, targets, calibration))
+        shown = Judged(seen.rows, raw, targets, self._scores(raw, targets, calibration))
         if not self.worthy(shown, calibration):
             return None
         record = self._record(state, path, weights, calibration, shown)
@@ -311,6 +313,29 @@ class Study:
             else members[0].predictions[f.name]
             for f in self.dataset.problem.outputs
         }
+
+    def _plain(self, weights: Mapping[int, float]) -> Viewed:
+        """What was kept of the chosen experiments' answers for the validation rows."""
+        assert self._rows is not None
+        return Viewed(1, self._rows, self._combined(weights))
+
+    def _viewed(self, weights: Mapping[int, float]) -> Viewed:
+        """The same; of answers at every pixel as the mean over as many views of a picture as make them better."""
+        plain, problem = self._plain(weights), self.dataset.problem
+        built = [self.experiments[number].sketch.built for number in weights]
+        most = most_views(built) if all(output.answer.kind == "map" for output in problem.outputs) else 1
+        if most == 1:
+            return plain
+        members, paths = [self.members[number] for number in weights], {}
+        for place, fold in enumerate(dict.fromkeys(self.dataset.folds[plain.rows].tolist())):
+            parts = [replace(member, paths=(member.paths[place],)) for member in members]
+            paths[fold] = merge(parts, weights, problem.outputs)
+
+        def judge(seen: Viewed) -> float:
+            return problem.score(self._scores(seen.raw, self._targets(seen.rows)))
+
+        fetch = self.scratch.get_tensors
+        return best_views(plain, paths, self.dataset, most=most, judge=judge, fetch=fetch, ends=self.ends)
 
     def _targets(self, rows: np.ndarray | None) -> dict[str, np.ndarray]:
         assert rows is not None

@@ -189,7 +189,7 @@ def named_classes(classes: Sequence[tuple[int, str]]) -> dict[str, Any]:
 
 def canvas_of(sizes_N2: np.ndarray, *, count: int) -> tuple[Canvas, str]:
     """The canvas for pictures of these sizes, and a sentence that says what becomes of them."""
-    usual = np.percentile(sizes_N2, USUAL, axis=0)
+    usual = np.percentile(sizes_N2, USUAL, axis=0, method="lower")
     largest = np.maximum(np.where(sizes_N2.max(0) <= 1.5 * usual, sizes_N2.max(0), usual), 8)
     room = (MOST_BYTES / max(3.0 * count, 1.0) / float(largest[0] * largest[1])) ** 0.5
     scale = float(min(1.0, MOST_SIDE / largest.max(), room))

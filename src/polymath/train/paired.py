@@ -39,8 +39,9 @@ class View:
 def shown_size(size: tuple[int, ...], augmentation: Augmentation) -> tuple[int, int]:
     """Height and width of what is shown of a picture of this size. What is turned is square."""
     height, width = size
-    side = augmentation.crop or (min(height, width) if augmentation.turn and height != width else 0)
-    return (min(height, side), min(width, side)) if side else (height, width)
+    side = augmentation.crop or max(height, width)
+    side = min(side, height, width) if augmentation.turn else side
+    return min(height, side), min(width, side)
 
 
 def shown_ports(ports: Mapping[str, Form], augmentation: Augmentation) -> dict[str, Form]:

@@ -5,13 +5,15 @@ Axes: N pictures of one size, C channels of the picture, W of the answer, h heig
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
 from ...problem import Problem
 from ...problem.features import Image
@@ -19,6 +21,7 @@ from ...problem.features._pictures import Whole
 from ...problem.features._pixels import PixelTarget
 from ...problem.pictures import GRID
 from ...spec import Json
+from .views import mean_answers, views_of
 
 if TYPE_CHECKING:
     from ..build import PathModule
@@ -31,6 +34,8 @@ AT_ONCE = 400_000
 """Pixels of pictures of one size that are answered together."""
 
 Answers = dict[str, list[dict[str, Json]]]
+Ask = Callable[[Mapping[str, Tensor]], dict[str, Tensor]]
+"""A path that is asked about a batch: raw predictions by output."""
 
 
 def answer_pixels(
@@ -44,8 +49,10 @@ def answer_pixels(
     """Numbers of the rows that can be answered, output -> what is said about them, and row -> why not.
 
     Every picture is answered at the size it came with, however it was laid out for training. Several pictures of a row
-    must have one size.
+    must have one size. How many views of each it is asked about is said by `calibration`.
     """
+    how = {output.name: output.averaged for output in problem.outputs}
+    ask = partial(mean_answers, module, views=views_of(calibration), how=how)
     pictures = [feature for feature in problem.inputs if isinstance(feature, Image)]
     wholes: dict[str, list[Whole | None]] = {}
     bad: dict[int, str] = {}
@@ -67,7 +74,7 @@ def answer_pixels(
     for some in _alike(rows, next(iter(wholes.values()))):
         inputs = {port: np.stack([_there(one[row]).pixels for row in some]) for port, one in wholes.items()}
         size = _there(next(iter(wholes.values()))[some[0]])
-        for output, raw in _on_grid(module, inputs, problem, device=device).items():
+        for output, raw in _on_grid(ask, inputs, problem, device=device).items():
             asked, told = problem.output(output), calibration.get(output, {})
             if isinstance(asked, PixelTarget):
                 found[output] += [asked.said(one, told) for one in _sized(raw, size.height, size.width)]
@@ -103,9 +110,7 @@ def _sized(raw_NWhw: np.ndarray, height: int, width: int) -> np.ndarray:
     return np.asarray(whole.numpy())
 
 
-def _on_grid(
-    module: PathModule, inputs: Mapping[str, np.ndarray], problem: Problem, *, device: str
-) -> dict[str, np.ndarray]:
+def _on_grid(ask: Ask, inputs: Mapping[str, np.ndarray], problem: Problem, *, device: str) -> dict[str, np.ndarray]:
     """Raw predictions of pictures of one size, which are filled up as they were for training, and cut afterwards."""
     size = next(iter(inputs.values())).shape[2:]
     canvas = next(output.canvas for output in problem.outputs if isinstance(output, PixelTarget))
@@ -116,23 +121,23 @@ def _on_grid(
     filled = {
         port: np.pad(array, ((0, 0), (0, 0), (0, more[0]), (0, more[1])), mode="edge") for port, array in inputs.items()
     }
-    found = _raw(module, filled, device=device)
+    found = _raw(ask, filled, device=device)
     return {output: raw[:, :, : size[0], : size[1]] if raw.ndim == 4 else raw for output, raw in found.items()}
 
 
-def _raw(module: PathModule, inputs: Mapping[str, np.ndarray], *, device: str) -> dict[str, np.ndarray]:
+def _raw(ask: Ask, inputs: Mapping[str, np.ndarray], *, device: str) -> dict[str, np.ndarray]:
     """Raw predictions of pictures of one size by output."""
     height, width = next(iter(inputs.values())).shape[2:]
     with torch.inference_mode():
         if height * width <= LARGE:
-            return _forward(module, inputs, device)
+            return _forward(ask, inputs, device)
         sums: dict[str, np.ndarray] = {}
         weights = np.zeros((height, width), dtype=np.float32)
         for top in starts(height):
             for left in starts(width):
                 place = (slice(top, top + TILE), slice(left, left + TILE))
                 part = {port: array[:, :, place[0], place[1]] for port, array in inputs.items()}
-                for output, raw in _forward(module, part, device).items():
+                for output, raw in _forward(ask, part, device).items():
                     if raw.ndim != 4:  # an answer about the whole picture: that of the first tile
                         sums.setdefault(output, raw)
                         continue
@@ -143,9 +148,9 @@ def _raw(module: PathModule, inputs: Mapping[str, np.ndarray], *, device: str) -
         return {output: total / weights if total.ndim == 4 else total for output, total in sums.items()}
 
 
-def _forward(module: PathModule, inputs: Mapping[str, np.ndarray], device: str) -> dict[str, np.ndarray]:
+def _forward(ask: Ask, inputs: Mapping[str, np.ndarray], device: str) -> dict[str, np.ndarray]:
     batch = {port: torch.from_numpy(np.ascontiguousarray(array)).to(device) for port, array in inputs.items()}
-    return {output: raw.float().cpu().numpy() for output, raw in module(batch).items()}
+    return {output: raw.float().cpu().numpy() for output, raw in ask(batch).items()}
 
 
 def starts(length: int) -> list[int]:

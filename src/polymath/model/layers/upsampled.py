@@ -48,9 +48,16 @@ class _Upsampled(nn.Module):
 
     def forward(self, coarse_BCHW: Tensor, fine_BCHW: Tensor) -> Tensor:
         brought = brought_to(coarse_BCHW, fine_BCHW)
+        if brought.requires_grad:
+            # Gradients of what was joined are slices, on which the step back of an enlargement takes thrice as long.
+            brought.register_hook(_dense)
         if not self.add:
             return torch.cat([brought, fine_BCHW.to(brought.dtype)], 1)
         return brought + (fine_BCHW if self.change is None else self.change(fine_BCHW))
+
+
+def _dense(x_BCHW: Tensor) -> Tensor:
+    return x_BCHW.contiguous(memory_format=torch.channels_last)
 
 
 def brought_to(x_BCHW: Tensor, reference_BCHW: Tensor) -> Tensor:

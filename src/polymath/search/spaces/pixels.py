@@ -47,6 +47,11 @@ STEP_WORK = 8e9
 BATCH_SHARE, LEAST_BATCH = 0.05, 4
 """Share of all pixels to learn from that one batch shows at most (nnU-Net's), so that a few pictures get many steps;
 fewer pictures than the least are too few for batch norm."""
+WIDTHS = (24, 16, 32, 48)
+"""Of the finest map; the usual one first."""
+FEW_PIXELS = 1_000_000
+"""Pixels to learn from, below which nets are learned by heart: narrower ones come first, with more decay."""
+FEW_WIDTHS, FEW_DECAYS = (16, 24, 32), 10.0
 
 
 def pixel_space(
@@ -76,10 +81,13 @@ def pixel_space(
         else None
     )
     begin = encoders[parent.name] if parent else ()
+    widths = FEW_WIDTHS if rows * math.prod(form.size) < FEW_PIXELS else WIDTHS
     most = MOST_WORK * usual_work(given, outputs) + (parent.path.work(ports) if parent else 0.0)
     path = bounded(
         choose,
-        lambda choose, scale: _path(choose, given, outputs, scale=scale, layers=layers, begun=(parent, begin)),
+        lambda choose, scale: _path(
+            choose, given, outputs, scale=scale, layers=layers, begun=(parent, begin), widths=widths
+        ),
         fits=lambda path: path.work(ports) <= most,
     )
     usual = usual_work(given, outputs) / (form.size[0] * form.size[1])
@@ -113,6 +121,7 @@ def _path(
     scale: float,
     layers: Sequence[str],
     begun: Begun = (None, ()),
+    widths: Sequence[int] = WIDTHS,
 ) -> Path:
     chain = Chain({f"{INPUT}{port}": form for port, form in ports})
     parent, levels = begun
@@ -122,7 +131,7 @@ def _path(
     seen = [chain.add(f"pixels{place}", Pixels(), f"{INPUT}{port}") for place, (port, _) in enumerate(ports)]
     if len(seen) > 1:
         chain.add("pictures", Join(), *seen)
-    levels = _down(choose, chain, scale=scale, layers=layers)
+    levels = _down(choose, chain, scale=scale, layers=layers, widths=widths)
     return _answered(choose, chain, ports, outputs, levels=levels, scale=scale, layers=layers)
 
 
@@ -161,11 +170,13 @@ def _answered(
     return Path(genes=tuple(chain.genes), outputs=ends)
 
 
-def _down(choose: Choose, chain: Chain, *, scale: float, layers: Sequence[str]) -> list[tuple[str, int]]:
+def _down(
+    choose: Choose, chain: Chain, *, scale: float, layers: Sequence[str], widths: Sequence[int]
+) -> list[tuple[str, int]]:
     """Stages that halve the map each; what every one gives, with its width, the finest first."""
     side = min(chain.form.size)
     step = choose("stem.step", [2, 1] if side >= 96 else [1, 2])
-    width = narrow(choose("width", [24, 16, 32, 48]), scale)
+    width = narrow(choose("width", list(widths)), scale)
     growth = choose("growth", [2.0, 1.5])
     chain.add("stem", Convolution(width=width, step=step))
     levels = [(chain.last, width)]
@@ -217,6 +228,7 @@ def _recipe(choose: Choose, problem: Problem, form: Form, *, rows: int, per_pixe
     targets = [output for output in problem.outputs if isinstance(output, PixelTarget)]
     upright = any(one.upright for one in targets)
     classes = [one for one in targets if isinstance(one, PixelMap)]
+    several = sum(one.kind == "map" for one in problem.ports.values()) > 1
     parts = max(form.size) > WHOLE
     crop = choose("recipe.crop", [PART, PART * 3 // 4, PART * 3 // 2]) if parts else 0
     augmentation = Augmentation(
@@ -227,7 +239,8 @@ def _recipe(choose: Choose, problem: Problem, form: Form, *, rows: int, per_pixe
         zoom=choose("recipe.zoom", [0.25, 0.0, 0.5]),
         tilt=choose("recipe.tilt", [0.0, 10.0] if upright else [0.0, 30.0]),
         warp=choose("recipe.warp", [0.0, 3.0] if upright else [3.0, 0.0]),
-        light=choose("recipe.light", [0.2, 0.0, 0.4]),
+        # Each picture of a row is lit by itself: what several depths of one place tell lies in how they differ.
+        light=choose("recipe.light", [0.0, 0.2] if several else [0.2, 0.0, 0.4]),
     )
     height, width = shown_size(form.size, augmentation)
     shown = height * width
@@ -241,6 +254,7 @@ def _recipe(choose: Choose, problem: Problem, form: Form, *, rows: int, per_pixe
         }
     rule = choose("recipe.rule", ["adamw", "muon"])
     rate, decay = {"adamw": (4e-3, 2e-2), "muon": (0.06, 1e-2)}[rule]
+    decay *= FEW_DECAYS if rows * form.size[0] * form.size[1] < FEW_PIXELS else 1.0
     return GradientRecipe(
         rule=rule,
         learning_rate=around(choose, f"recipe.{rule}.learning_rate", rate, factor=4),
