@@ -109,6 +109,8 @@ def test_few_texts_are_learned_upon_it_and_say_so(folder: Path, tmp_path: Path) 
         assert "imported/words" in record.origin["parents"]["promise"]
         assert record.built_on == ("imported/words",) and record.imported == ("imported/words",)
         assert knowledge.union().share("t").imported == ("imported/words",)
+        page = task.report(tmp_path / "t.html").read_text()
+        assert "Built upon imported/words; imported knowledge: imported/words." in page
 
 
 @pytest.mark.parametrize(

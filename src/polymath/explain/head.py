@@ -40,6 +40,7 @@ def head(material: Material) -> Html:
             *(tag("p", verdict(material, feature), class_="lead") for feature in material.problem.outputs),
             *(tag("p", raters(one)) for one in material.problem.outputs if isinstance(one, Graded)),
             None if record.gate is None else tag("p", f"Gated: it {text(record.gate, 200)}."),
+            _built_upon(material),
             _caution(material),
             _numbers(material),
         ]
@@ -114,6 +115,15 @@ def _how_well(material: Material, feature: Feature, scores: Mapping[str, float])
     if word is None:
         return "That is no better than guessing."
     return f"That is {word}." if word.startswith("a ") else f"It does this {word}."
+
+
+def _built_upon(material: Material) -> Html | None:
+    """Which stored knowledge it uses, and what of it came from outside."""
+    record = material.record
+    if not record.built_on:
+        return None
+    outside = ", ".join(record.imported) or "none"
+    return tag("p", f"Built upon {text(', '.join(record.built_on), 200)}; imported knowledge: {text(outside, 200)}.")
 
 
 def _caution(material: Material) -> Html | None:
@@ -243,6 +253,7 @@ def provenance(material: Material) -> Html:
         ("rows", f"{summary.rows_used:,} used, {summary.rows_unused:,} not used"),
         ("split", f"{by}; {number(100 * split.test_fraction, 3)} % for the test unless the data say otherwise"),
         ("budget", budget),
+        ("imported knowledge", text(", ".join(material.record.imported) or "none", 200)),
         ("seed", str(origin.get("seed", "–"))),
         ("device", f"{origin.get('device', '–')} ({origin.get('machine', '–')})"),
         ("versions", ", ".join(f"{name} {one}" for name, one in dict(origin.get("versions", {})).items())),
