@@ -161,7 +161,7 @@ def main() -> int:
     made.add_argument("--quick", action="store_true", help="6 kills: does it run?")
     made.add_argument("--kills", type=int, help="how many (default 100; with --quick 6)")
     made.add_argument("--seed", type=int, default=0)
-    made.add_argument("--work", default="60", help="of each run (default %(default)s)")
+    made.add_argument("--work", default="25", help="of each run (default %(default)s)")
     made.add_argument("--generator", default="", help="default: that of `learn`")
     chosen = made.parse_args()
     chosen.kills = chosen.kills or (6 if chosen.quick else 100)

@@ -285,7 +285,7 @@ def write(chosen: argparse.Namespace) -> None:
         f"- Settings were chosen on the cells and on {', '.join(DEVELOPED_ON[1:])} with seeds from 1000 on; the other five",
         "  data sets (unseen) and the seeds below had no part in the cold settings. How the past is used was changed twice",
         "  after seeds 0 to 3 had been seen here (columns of the fit, then models of the past for half of the start; those",
-        "  runs were replaced); winners first was chosen on the four data sets, other seeds (benchmarks/LOG.md).",
+        "  runs were replaced); what it is now was chosen on LCDB and the four data sets, other seeds (benchmarks/LOG.md).",
         f"- Seeds {seeds[0]} to {seeds[-1]}; at most {chosen.cap} experiments; one at a time; seeds run: {report.runs()}",
         f"- Past: {PAST_EXPERIMENTS} experiments of the surrogate's cold search on each of the other data sets, same seed",
         f"- Machine: {common.hardware()}",
