@@ -3,7 +3,7 @@
     python benchmarks/cell_search.py [--quick] [--minutes 40] [--seeds 5] [--parts speed texts words icu]
 
 Two searches of the same length, one by the default generator and one at random, on the characters of Python's manual
-(stores stay in the cache: the same command goes on). The best cell of each is then trained beside LSTM and GRU on texts
+(searches and jobs that ended are kept in the cache, so the same command goes on). The best cell of each is then trained beside LSTM and GRU on texts
 that no search has seen: messages of dialogues by characters, and picture captions by words. Every contender has the
 same number of parameters, the same learning rates to choose from on a held-out part, and is judged on the test part of
 the source, with seeds of its own. Equal seconds: processor time, as much as the LSTM took for its steps; torch's own
@@ -35,7 +35,7 @@ import torch
 from torch import nn
 
 from cell_jobs import NATIVE, RATES, SHARED, Record, answered, text_of
-from polymath.engine import InLine, Processes
+from polymath.engine import Processes
 from polymath.inventing import Order, Silent
 from polymath.inventing.cells import search_cell
 from polymath.model.cells import GRU, LSTM, Cell, parse_cell
@@ -59,12 +59,18 @@ class Watch(Silent):
         print(text, flush=True)
 
 
-def searched(chosen: argparse.Namespace, cache: Path) -> tuple[dict[str, Cell], list[Record]]:
-    """The best cell of each search, and what is said of both."""
+def searched(chosen: argparse.Namespace) -> tuple[dict[str, Cell], list[Record]]:
+    """The best cell of each search, and what is said of both. A search that came to its end is not gone on with."""
     found: dict[str, Cell] = {}
     said: list[Record] = []
-    folder = cache / "runs" / (f"{NAME}-quick" if chosen.quick else NAME)
+    folder = _folder(chosen)
     for name, generator in (("found", chosen.generator), ("random", "random")):
+        asked = {"part": "search", "contender": name, "generator": generator, "minutes": chosen.minutes}
+        known = _done(chosen, asked)
+        if known is not None:
+            found[name] = parse_cell(known["cell"])
+            said.append(known)
+            continue
         with Store.open(folder / generator) as store:
             order = Order(
                 name="cell",
@@ -80,9 +86,7 @@ def searched(chosen: argparse.Namespace, cache: Path) -> tuple[dict[str, Cell], 
         found[name] = parse_cell(made.best.expression)
         said.append(
             {
-                "part": "search",
-                "contender": name,
-                "generator": generator,
+                **asked,
                 "experiments": made.experiments,
                 "failed": made.failed,
                 "seconds": made.seconds,
@@ -92,8 +96,25 @@ def searched(chosen: argparse.Namespace, cache: Path) -> tuple[dict[str, Cell], 
                 "cell": made.best.expression,
             }
         )
+        _keep(chosen, asked, said[-1])
         print(f"{name}: {made.experiments} experiments, {made.failed} died; {made.best.formula} {made.best.facts}")
     return found, said
+
+
+def _folder(chosen: argparse.Namespace) -> Path:
+    """Stores of the searches, and every job that has ended."""
+    return Path(chosen.cache).expanduser().resolve() / "runs" / (f"{NAME}-quick" if chosen.quick else NAME)
+
+
+def _done(chosen: argparse.Namespace, asked: Record) -> Record | None:
+    """What an earlier run of this benchmark got for the same."""
+    key = canonical(asked)
+    return next((one["record"] for one in common.kept(_folder(chosen) / "done.jsonl") if one["asked"] == key), None)
+
+
+def _keep(chosen: argparse.Namespace, asked: Record, record: Record) -> None:
+    _folder(chosen).mkdir(parents=True, exist_ok=True)
+    common.keep(_folder(chosen) / "done.jsonl", {"asked": canonical(asked), "record": record})
 
 
 def _whose(number: int) -> str:
@@ -124,19 +145,21 @@ def speed(found: dict[str, Cell], *, quick: bool) -> list[Record]:
 
 
 # Texts and stays ------------------------------------------------------------------------------------------------------
-def run_all(requests: Sequence[Record], *, lanes: int) -> list[Record]:
-    """All jobs, each with what it was asked."""
-    engine = InLine(answered) if lanes == 1 else Processes(answered, lanes=lanes, preload=["torch"])
+def run_all(requests: Sequence[Record], *, chosen: argparse.Namespace, lanes: int | None = None) -> list[Record]:
+    """All jobs, each with what it was asked; those that an earlier run ended are not run again."""
+    lanes = chosen.lanes if lanes is None else lanes
+    done = {canonical(one): _done(chosen, one) for one in requests}
+    engine = Processes(answered, lanes=lanes, preload=["torch"])
     try:
-        futures = [engine.submit(canonical(request)) for request in requests]
-        done = []
-        for request, future in zip(requests, futures, strict=True):
-            done.append({**request, **loads(future.result())})
-            shown = {key: done[-1][key] for key in ("part", "contender", "seed", "seconds", "judged")}
-            print(f"  {shown}", flush=True)
-        return done
+        futures = {text: engine.submit(text) for text, known in done.items() if known is None}
+        for text, future in futures.items():
+            done[text] = record = {**loads(text), **loads(future.result())}
+            _keep(chosen, loads(text), record)
+            print(f"  { {key: record[key] for key in ('part', 'contender', 'seed', 'seconds', 'judged')} }", flush=True)
     finally:
         engine.close()
+    found = [done[canonical(one)] for one in requests]
+    return [dict(one) for one in found if one is not None]
 
 
 def texts(part: str, contenders: dict[str, Cell], *, chosen: argparse.Namespace) -> list[Record]:
@@ -150,18 +173,18 @@ def texts(part: str, contenders: dict[str, Cell], *, chosen: argparse.Namespace)
         for name, cell in contenders.items()
         for seed in range(chosen.seeds)
     ]
-    equal_steps = run_all([{**one, "rates": list(rates)} for one in asked], lanes=chosen.lanes)
+    equal_steps = run_all([{**one, "rates": list(rates)} for one in asked], chosen=chosen)
     best = {name: _best(equal_steps, name) for name in contenders}
     for one in equal_steps:
         one |= {"equal": "steps", "bits": one["judged"][best[one["contender"]]]}
     lstm = next(one for one in asked if one["contender"] == "lstm")
-    (alone,) = run_all([{**lstm, "rates": [rates[best["lstm"]]]}], lanes=1)
+    (alone,) = run_all([{**lstm, "rates": [rates[best["lstm"]]]}], chosen=chosen, lanes=1)
     native = [{**one, "contender": NATIVE} for one in asked if one["contender"] == "lstm"]
     timed = [
         {**one, "seconds": alone["seconds"], "rates": [rates[best[one["contender"].removesuffix(" of torch")]]]}
         for one in [*asked, *native]
     ]
-    equal_seconds = run_all(timed, lanes=chosen.lanes)
+    equal_seconds = run_all(timed, chosen=chosen)
     for one in equal_seconds:
         one |= {"equal": "seconds", "bits": one["judged"][0]}
     return [*equal_steps, *equal_seconds]
@@ -190,7 +213,7 @@ def icu(contenders: dict[str, Cell], *, chosen: argparse.Namespace) -> list[Reco
         for name, cell in contenders.items()
         for seed in range(chosen.seeds)
     ]
-    return run_all(asked, lanes=chosen.lanes)
+    return run_all(asked, chosen=chosen)
 
 
 # Report -----------------------------------------------------------------------------------------------------------
@@ -343,7 +366,7 @@ def main() -> None:
     chosen.minutes = chosen.minutes or 40.0
     chosen.seeds = chosen.seeds or (2 if chosen.quick else 5)
     torch.set_num_threads(1)
-    cells, records = searched(chosen, chosen.cache.expanduser().resolve())
+    cells, records = searched(chosen)
     contenders = HUMAN | cells
     if "speed" in chosen.parts:
         records += speed(cells, quick=chosen.quick)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import math
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 
@@ -33,15 +35,22 @@ from polymath.model.cells.simplify import behaviour, simplified, written
 from polymath.model.cells.words import formulas, source
 from polymath.model.layers.linear import Linear
 from polymath.model.path import Gene, Path
+from polymath.problem import Problem
+from polymath.problem.dataset import Dataset
 from polymath.problem.form import tokens
+from polymath.problem.inference import infer
+from polymath.problem.sources import read
 from polymath.search.choices import Recorder, answering, at_random, draw, first, mutated
 from polymath.search.cutters import Standing
 from polymath.search.cutters.halving import Halving
 from polymath.search.spaces import cells as space
 from polymath.search.spaces import texts
+from polymath.search.spaces.rows import problem_space
 from polymath.spec import BadInput, canonical, loads
 from polymath.store import Store
 from polymath.testing import check_space
+from polymath.train import rung
+from polymath.train.job import Context, Job
 
 
 # The space ---------------------------------------------------------------------------------------------------------
@@ -393,6 +402,28 @@ def test_a_report_draws_judges_and_takes_apart(tmp_path, quick, monkeypatch):
     assert len(sections[1].rows) == 3 and sections[3].rows[0][0] == "nothing"
     assert page.count("<svg") >= 2 and "map of x and h" in page
     assert "class Cell" in cell_as_python(found.best)
+
+
+def test_histories_of_events_are_read_by_an_adopted_cell(tmp_path):
+    random = np.random.default_rng(0)
+    told = [[[time, str(random.choice(["heat", "noise"])), random.normal()] for time in range(4)] for _ in range(30)]
+    table = pa.table({"history": [json.dumps(one) for one in told], "broken": ["yes", "no"] * 15})
+    rows = read(table)
+    found = infer(rows, target=["broken"])
+    problem = Problem(name="machines", inputs=found.inputs, outputs=found.outputs)
+    dataset = Dataset.build(rows, problem, np.arange(30) % 3, tmp_path / "sets")
+    adopted = space.AdoptedCell(name="mine", cell=draw(space.cells, answering({"form": "tree"})).built)
+
+    def answer(offer):
+        if offer.name.endswith(".family"):
+            return offer.values.index("recurrent")
+        return offer.options - 1 if offer.name.endswith(".cell") else first(offer)
+
+    path, recipe = problem_space(space.offering(Recorder(answer), [adopted]), dataset.problem, rows=20)
+    assert [gene.layer.cell for gene in path.genes if gene.layer.kind == "cell"] == [adopted.cell]
+    job = Job(dataset=dataset.digest, path=path, recipe=recipe, folds=(0,), work=0.02)
+    outcome = rung.run(job, Context(dataset_folder=str(dataset.folder), scratch=str(tmp_path / "scratch")))
+    assert outcome.ok and outcome.parameters > 0
 
 
 def test_a_text_model_may_be_built_on_an_adopted_cell():

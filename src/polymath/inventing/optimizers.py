@@ -164,7 +164,7 @@ def search_optimizer(store: Store | None, order: Order) -> Inventions:
         store, order, clock, kind="rule", invented=lambda experiment, _: _invented(order.name, experiment, usual)
     )
     try:
-        order.watcher.say("measuring AdamW, tuned, as the yardstick")
+        order.watcher.say("measuring AdamW, tuned, as the yardstick: half a minute of a core, once for each store")
         usual += yardsticks(store, engine, seconds=clock.seconds_left)
         if usual:
             plan = PartPlan(part(usual), Halving(eta=BEST), most=order.experiments, told=leaders.told)

@@ -19,6 +19,9 @@ from .expression import Expression, Graph, Node
 from .program import Adam, Program, program_of
 from .vocabulary import DELTA, FUNCTIONS, MEANS
 
+FAR_FROM_0 = 2.0**64
+"""Times a product of which the sign is taken: two numbers of 1e-32 do not come down to 0."""
+
 
 @dataclass
 class Operands:
@@ -146,7 +149,7 @@ class _Run:
         if not node.inputs:
             return self._operand(node)
         if place in self._program.bare:
-            return self._product_of_signs(place, node)
+            return self._product_of_signs(place)
         inputs = [self._value(source) for source in node.inputs]
         self._release(place)
         if len(inputs) == 2:
@@ -330,14 +333,17 @@ class _Run:
         """Whether a tensor is made of -1, 0 and 1; a progress that is a tensor is no number for all weights."""
         return self._program.signs[place] and not isinstance(self._operands.progress, Tensor)
 
-    def _product_of_signs(self, place: int, node: Node) -> Value:
-        x, y = self._value(node.inputs[0]), self._value(self._program.bare[place])
+    def _product_of_signs(self, place: int) -> Value:
+        x, y = (self._value(source) for source in self._program.bare[place])
         self._release(place)
+        if isinstance(x, Scaled) and isinstance(y, Scaled):
+            nothing = x.tensor.new_zeros(())
+            signs = torch.addcmul(nothing, x.tensor, y.tensor, value=FAR_FROM_0, out=self._out(x, y)).sign_()
+            return Scaled(signs, math.copysign(1.0, x.scale) * math.copysign(1.0, y.scale))
         product = self.multiply(x, y)
-        assert isinstance(y, Scaled) and isinstance(product, Scaled)  # numbers are never bare
-        tensor = product.tensor
-        own = tensor is not y.tensor  # a left side that turned out to be a number leaves the right one as it was
-        return Scaled(torch.sign(tensor, out=tensor if own else self._out(product)), math.copysign(1.0, product.scale))
+        if isinstance(product, float):
+            return float(product > 0) - float(product < 0)
+        return Scaled(torch.sign(product.tensor, out=self._out(product)), math.copysign(1.0, product.scale))
 
     def _exp_of_signs(self, x: Scaled) -> Scaled:
         """Takes three values, on two straight lines that meet at 0: a fifth of the time of an exponential."""

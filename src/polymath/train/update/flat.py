@@ -14,8 +14,8 @@ from .evaluate import Update
 
 SMALL = 1 << 14
 """Elements up to which tensors are gathered: below, a call costs more than a copy."""
-CHUNK = 1 << 18
-"""Elements worked on at a time: what is computed on the way to an update takes some tensors of 1 MiB, not more."""
+CHUNK = 1 << 19
+"""Elements worked on at a time: what is computed on the way to an update takes some tensors of 2 MiB, not more."""
 CHUNK_ELSEWHERE = 1 << 25
 """The same where a call costs more and memory is faster than a processor's."""
 

@@ -43,8 +43,8 @@ class Program:
     """For each node, whether it is never negative."""
     signs: tuple[bool, ...]
     """For each node, whether it is -1, 0 or 1 times a number that is the same for all weights."""
-    bare: dict[int, int]
-    """Products of two signs, and the node whose sign is not taken: that of its product with the other sign is."""
+    bare: dict[int, tuple[int, int]]
+    """Products of two signs, and the nodes whose signs are not taken: that of their product is."""
     owners: tuple[int, ...]
     """For each node, the node whose tensor it holds."""
     adams: dict[int, Adam]
@@ -69,7 +69,7 @@ def program_of(graph: Graph, fused: bool = True) -> Program:
     last: dict[int, int] = {}
     for place, node in enumerate(graph):
         if needed[place] and values[place] is None:
-            for source in (*node.inputs, *([bare[place]] if place in bare else [])):
+            for source in (*node.inputs, *bare.get(place, ())):
                 last[owners[source]] = place
         if needed[place] and node.function in MEANS:
             readers[node.inputs[0], node.number or 0.0].add(node.function)
@@ -144,18 +144,17 @@ def _users(graph: Graph, needed: Sequence[bool]) -> list[set[int]]:
     return users
 
 
-def _bare(graph: Graph, needed: list[bool], numbers: Sequence[bool]) -> dict[int, int]:
-    """sign(x) * sign(y) is sign(sign(x) * y), which takes one tensor less; the sign of y is needed no more."""
+def _bare(graph: Graph, needed: list[bool], numbers: Sequence[bool]) -> dict[int, tuple[int, int]]:
+    """sign(x) * sign(y) is the sign of x * y, which takes one pass instead of three; their own are needed no more."""
     users = _users(graph, needed)
-    found: dict[int, int] = {}
+    found: dict[int, tuple[int, int]] = {}
     for place, node in enumerate(graph):
-        if not needed[place] or node.function != "*":
+        if not needed[place] or node.function != "*" or node.inputs[0] == node.inputs[1]:
             continue
-        signs = all(graph[source].function == "sign" and users[source] == {place} for source in node.inputs)
-        if signs and node.inputs[0] != node.inputs[1] and not numbers[node.inputs[1]]:
-            right = node.inputs[1]
-            needed[right] = False
-            found[place] = graph[right].inputs[0]
+        left, right = node.inputs
+        if all(graph[one].function == "sign" and users[one] == {place} and not numbers[one] for one in node.inputs):
+            needed[left] = needed[right] = False
+            found[place] = graph[left].inputs[0], graph[right].inputs[0]
     return found
 
 
