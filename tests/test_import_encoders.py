@@ -113,6 +113,19 @@ def test_few_texts_are_learned_upon_it_and_say_so(folder: Path, tmp_path: Path) 
         assert "Built upon imported/words; imported knowledge: imported/words." in page
 
 
+def test_one_text_of_each_class_is_enough(folder: Path, tmp_path: Path) -> None:
+    table = pa.table({"text": ["xae xbe", "yae ybe"], "kind": ["x", "y"]})
+    asked = pa.table({"text": ["xdg", "xcf xce", "ydg"]})
+    with Polymath(tmp_path / "store") as knowledge:
+        take_in(knowledge.store, "words", tensors=folder)
+        wishes: dict[str, Any] = {"types": {"text": "text"}, "engine": "inline", "cache": str(tmp_path / "cache")}
+        task = knowledge.learn(table, target="kind", name="t", **wishes)
+        assert task.record.imported == ("imported/words",)
+        assert [answer["kind"]["value"] for answer in task.predict(asked)] == ["x", "x", "y"]
+        with pytest.raises(BadInput, match="only 2 usable rows"):
+            knowledge.learn(table, target="kind", name="u", build_on=False, **wishes)
+
+
 @pytest.mark.parametrize(
     ("file", "change", "said"),
     [

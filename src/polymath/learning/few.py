@@ -15,6 +15,7 @@ from ..problem import Dataset
 from ..search import Experiment
 from ..search.choices import Sketch, Trace
 from ..search.spaces.parents import Parent, features
+from ..spec import BadInput
 from .study import Study
 
 ENOUGH_CLASSES = 50
@@ -36,13 +37,18 @@ def unjudged(study: Study, parents: tuple[Parent, ...], *, seed: int) -> TaskRec
     dataset, scratch = study.dataset, study.scratch
     names = tuple(output.name for output in dataset.problem.outputs)
     parent = max(parents, key=lambda parent: parent.classes, default=None)
-    if parent is not None and parent.classes < ENOUGH_CLASSES:
+    raw = PrototypesProbe().suits(dataset.problem.ports)
+    if parent is None and not raw:
+        raise BadInput(
+            "there is one example of every class, and nothing that is stored reads such rows", remedy="Give more rows."
+        )
+    if parent is not None and parent.classes < ENOUGH_CLASSES and raw:
         parent = None
     probe = PrototypesProbe(standardised=parent is None)
     inputs = {port: np.asarray(array) for port, array in dataset.inputs.items()}
     targets = {output: np.asarray(array) for output, array in dataset.targets.items()}
     rows = dataset.training()
-    if parent is not None:
+    if parent is not None and any(array.ndim == 4 for array in inputs.values()):
         inputs = {
             port: _moved(array) if array.ndim == 4 else np.concatenate([array] * COPIES)
             for port, array in inputs.items()
