@@ -132,3 +132,12 @@ def test_what_explodes_is_infinite_or_no_number_and_nothing_is_raised():
     expression = parse(["exp", ["exp", ["*", "g", "g"]]])
     assert not torch.isfinite(evaluate(expression, Operands(torch.full((3,), 1e3)))).any()
     assert torch.isfinite(evaluate(parse(["/", "g", "g"]), Operands(torch.zeros(3)))).all()
+
+
+def test_the_product_of_signs_outlives_numbers_whose_product_is_0():
+    tiny, one = torch.tensor([1e-31, -1e-31, 0.0, 1e20, -3.0]), torch.tensor([-1e-31, -1e-31, 1.0, 1e20, 2.0])
+    agree = rule(["*", ["sign", "g"], ["sign", "w"]])
+    expected = tiny.sign() * one.sign()
+    assert evaluate(agree, Operands(tiny, one)).tolist() == expected.tolist()
+    silent = rule(["*", ["sign", ["noise", 0]], ["sign", ["+", "w", "g"]]])
+    assert not evaluate(silent, Operands(tiny, one)).any()
