@@ -8,7 +8,7 @@ themselves: a bar a little too high. Every finished piece is kept; an interrupte
     python benchmarks/growing.py --quick               a few tasks of each family, 5 minutes
     python benchmarks/growing.py                       all families, about 45 minutes on 2 cores
     python benchmarks/growing.py --families scripts    31 + 12 scripts, about 30 minutes
-    python benchmarks/growing.py --families texts-imported     texts with a published encoder (docs/importing.md), about 40 minutes
+    python benchmarks/growing.py --families texts-imported     texts with a published encoder (docs/importing.md), about 50 minutes
     python benchmarks/growing.py --again               forget what is kept, begin anew
     python benchmarks/growing.py --report              only the report, from the kept results
     python benchmarks/growing.py --together            copies the tasks of all families that were run into one store

@@ -15,10 +15,12 @@ from safetensors.torch import save_file
 
 from polymath import Polymath
 from polymath.importing import imports, take_in
+from polymath.learning.wishes import Silent
 from polymath.model.build import build
 from polymath.model.path import Path as Genes
 from polymath.problem.features import Text, parse_feature
 from polymath.problem.form import tokens
+from polymath.search.spaces.parents import SPEED
 from polymath.spec import BadInput
 from polymath.store import Store
 
@@ -111,6 +113,21 @@ def test_few_texts_are_learned_upon_it_and_say_so(folder: Path, tmp_path: Path) 
         assert knowledge.union().share("t").imported == ("imported/words",)
         page = task.report(tmp_path / "t.html").read_text()
         assert "Built upon imported/words; imported knowledge: imported/words." in page
+
+
+def test_what_is_too_dear_for_the_time_is_not_tried_and_named(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = pa.table({"text": WORDS[5:], "kind": [word[0] for word in WORDS[5:]]})
+    said: list[str] = []
+    monkeypatch.setattr(Silent, "say", lambda _, text: said.append(text))
+    monkeypatch.setitem(SPEED, "tokens", 1e3)
+    with Polymath(tmp_path / "store") as knowledge:
+        take_in(knowledge.store, "words", tensors=folder)
+        wishes: dict[str, Any] = {"types": {"text": "text"}, "engine": "inline", "cache": str(tmp_path / "cache")}
+        task = knowledge.learn(table, target="kind", name="t", space="heads", budget=4, **wishes)
+        assert task.record.imported == () and "promise" not in task.record.origin["parents"]
+    assert any("imported/words is not tried: 24 rows are too many" in text for text in said)
 
 
 def test_one_text_of_each_class_is_enough(folder: Path, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from ..engine import Engine, FirstInLine, InLine, Processes, cores, pick_device
 from ..gating import Gate, gate_of, parse
+from ..importing import HEAD as IMPORTED
 from ..inventing.cells import adopted_cells
 from ..inventing.optimizers import adopted_rules
 from ..model.layers import bring
@@ -28,6 +29,7 @@ from ..search import Clock, Experiment, Ledger, Setting, run
 from ..search.cutters import cutters
 from ..search.generators import Experience, Generator, generators
 from ..search.spaces.designs import Settings, fingerprint, methods, mirrored, usual_work
+from ..search.spaces.parents import Parent, in_time
 from ..search.spaces.problems import ProblemPlan
 from ..spec import BadInput
 from ..store import Store
@@ -244,14 +246,28 @@ def _settings(store: Store, scratch: Store, dataset: Dataset, call: Call, experi
         layers=bring(wishes.layers),
         cells=adopted_cells(store),
         rules=adopted_rules(store),
-        parents=built_upon.parents(store, dataset.problem, but=call.name, experience=experience)
-        if wishes.build_on
-        else (),
+        parents=_parents(store, dataset, call, experience),
         own=known.own if known else (),
         again=known.again if known else (),
     )
     built_upon.fetch(settings.parents, store=store, scratch=scratch)
     return settings
+
+
+def _parents(store: Store, dataset: Dataset, call: Call, experience: Experience) -> tuple[Parent, ...]:
+    """What may be built upon. What comes from outside can be dearer than all that is learned here in such a time."""
+    if not call.wishes.build_on:
+        return ()
+    found = built_upon.parents(store, dataset.problem, but=call.name, experience=experience)
+    if call.budget is None:
+        return found
+    outside = tuple(parent for parent in found if parent.task.startswith(IMPORTED))
+    rows = len(dataset.folds)
+    quick = in_time(outside, dataset.problem.all_ports, rows=rows, seconds=call.budget)
+    dear = [parent for parent in outside if parent not in quick]
+    for parent in dear:
+        call.listener.say(f"{parent.task} is not tried: {rows:,} rows are too many for it in so short a time.")
+    return tuple(parent for parent in found if parent not in dear)
 
 
 def _study(

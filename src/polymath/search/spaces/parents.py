@@ -7,6 +7,7 @@ the task they came from, and behind an adapter the weights do. Several prefixes 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 from ...model.layers.adapter import Adapter
@@ -26,6 +27,11 @@ MOST_SEVERAL = 4
 """Parents that one gate weighs: each is computed for every row that is asked."""
 LEAST_ADAPTED = 8
 """Width of what an adapter corrects: narrower values are pixels and columns."""
+SPEED = {"map": 6e9, "tokens": 30e9}
+"""Multiply-adds per second of one modest core through what reads such a form: EfficientNet-Lite0 at 128 pixels, and
+MiniLM where the longest text is twice the usual one."""
+MOST_TIME = 0.4
+"""Share of the time that one pass of all rows may take."""
 LEAST_TRAINED = 0.7
 """Share of a net's work behind its first trained gene from which it sees changed examples: on a script of 27 letters
 with 5 examples each augmentation was worth 10 to 20 points, more than where the net begins."""
@@ -56,6 +62,17 @@ class Parent(Spec):
 def features(parent: Parent, outputs: tuple[str, ...]) -> Path:
     """The path a cheap head on this parent is fitted on: every output reads the same features."""
     return Path(genes=parent.path.genes, outputs=dict.fromkeys(outputs, parent.path.outputs[END]))
+
+
+def in_time(parents: tuple[Parent, ...], ports: Mapping[str, Form], *, rows: int, seconds: float) -> tuple[Parent, ...]:
+    """Those whose features of all rows can be had in time, as far as is known: of rows of numbers, always."""
+
+    def takes(parent: Parent) -> float:
+        kinds = {ports[port].kind for port in parent.path.ports}
+        slowest = min((speed for kind, speed in SPEED.items() if kind in kinds), default=math.inf)
+        return rows * parent.path.work(ports) / slowest
+
+    return tuple(parent for parent in parents if takes(parent) <= MOST_TIME * seconds)
 
 
 def choose_parent(choose: Choose, name: str, parents: tuple[Parent, ...]) -> Parent | None:
