@@ -18,6 +18,8 @@ def misbehave(text: str) -> str:
         raise ValueError("no such layer")
     if text == "die":
         os.kill(os.getpid(), signal.SIGKILL)
+    if text == "linger":
+        time.sleep(0.5)
     if text == "hang":
         time.sleep(60)
     if text == "eat":

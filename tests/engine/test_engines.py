@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import sys
 import time
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from polymath.engine import FirstInLine, InLine, JobFailed, Processes, Threads, WorkerDied, pick_device
+from polymath.engine.processes import _work
 from polymath.spec import BadInput
 from polymath.testing import check_engine
 
@@ -46,6 +48,18 @@ def test_a_dead_worker_costs_one_job(processes: Processes) -> None:
     with pytest.raises(WorkerDied, match="out of memory"):
         dead.result(30)
     assert after.result(30).startswith("two")
+
+
+def test_a_worker_whose_engine_was_killed_ends_without_a_traceback() -> None:
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    worker = context.Process(target=_work, args=(jobs.misbehave, theirs, None))
+    worker.start()
+    theirs.close()
+    ours.send_bytes(b"linger")
+    ours.close()  # what is left of the engine's end after kill -9
+    worker.join(60)
+    assert worker.exitcode == 0
 
 
 def test_a_server_of_workers_that_dies_costs_one_job(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -203,4 +203,7 @@ def _work(function: Function, connection: Connection, memory_bytes: int | None) 
         except Exception as error:  # the engine's worker: a failed job becomes a ledger record with its traceback
             failed = JobFailed.of(error)
             answer = "-" + json.dumps([str(failed), failed.traceback])
-        connection.send_bytes(answer.encode())
+        try:
+            connection.send_bytes(answer.encode())
+        except BrokenPipeError:  # who asked was killed: a traceback would stand in the terminal of who did it
+            return
