@@ -18,6 +18,7 @@ from polymath.model.probes import (
     ForestProbe,
     LinearProbe,
     Material,
+    NamesakesProbe,
     NearestProbe,
     NgramsProbe,
     PatchesProbe,
@@ -156,7 +157,7 @@ def test_several_outputs_with_missing_targets(made_table, probe):
 
 @pytest.mark.parametrize(
     "probe",
-    [p() for p in PROBES if p not in (NearestProbe, NgramsProbe, PatchesProbe, PixelsProbe)],
+    [p() for p in PROBES if p not in (NamesakesProbe, NearestProbe, NgramsProbe, PatchesProbe, PixelsProbe)],
     ids=lambda p: p.method,
 )
 def test_the_same_twice(made_table, probe):

@@ -190,7 +190,7 @@ def search(store: Store, rows: Rows, dataset: Dataset, call: Call) -> tuple[Task
         settings = _settings(store, scratch, dataset, call, experience)
         study = _study(store, scratch, rows, dataset, call, settings=settings, spent=spent)
         if few.one_each(dataset):
-            record = few.unjudged(study, settings.parents, seed=call.wishes.seed)
+            record = few.unjudged(study, settings.parents, namesakes=settings.namesakes, seed=call.wishes.seed)
             seen = (
                 f"as {', '.join(record.built_on)} sees it" if record.built_on else "with nothing stored to build upon"
             )
@@ -247,10 +247,11 @@ def _settings(store: Store, scratch: Store, dataset: Dataset, call: Call, experi
         cells=adopted_cells(store),
         rules=adopted_rules(store),
         parents=_parents(store, dataset, call, experience),
+        namesakes=built_upon.namesakes(store, dataset, but=call.name) if wishes.build_on else (),
         own=known.own if known else (),
         again=known.again if known else (),
     )
-    built_upon.fetch(settings.parents, store=store, scratch=scratch)
+    built_upon.fetch((*settings.parents, *settings.namesakes), store=store, scratch=scratch)
     return settings
 
 
@@ -286,7 +287,7 @@ def _study(
             | {"parents": built_upon.said(settings.parents)}
             | (known.origin if known else {}),
             unused(rows, dataset),
-            settings.parents,
+            (*settings.parents, *settings.namesakes),
             call.wishes.private,
             rows.table,
             known.record.gate if known else call.gate,

@@ -9,11 +9,13 @@ from typing import Any
 
 from ..importing import ABSORBED, imports
 from ..importing import HEAD as IMPORTED
-from ..model.path import Path
+from ..model.layers.namesakes import Namesakes
+from ..model.path import Gene, Path
 from ..model.prefix import END, grafted, matching, prefixes
 from ..predicting import HEAD, TaskRecord, load_record
-from ..problem import Problem
+from ..problem import Category, Dataset, Problem
 from ..problem.features import Feature, Text, parse_feature
+from ..problem.features.common import key
 from ..problem.form import Form
 from ..search.generators import Experience
 from ..search.spaces.designs import sizes
@@ -24,6 +26,10 @@ from .translating import translated
 
 MOST = 12
 """Parents offered to one search."""
+FEW_NAMED = 50
+"""Examples per class up to which stored answers about classes of the same names are tried."""
+LEAST_NAMED = 0.5
+"""Share of the new classes that must have a namesake: the others could hardly be answered."""
 TRUNK = "consolidates"
 """In the origin of a trunk: the tasks that it was learned from (see `consolidate`)."""
 
@@ -65,6 +71,47 @@ def parents(
                 parent = owner.replace(promise=max(parent.promise, other.promise))
             found[identity] = parent
     return tuple(sorted(found.values(), key=lambda parent: (-parent.promise, parent.name))[:most])
+
+
+def namesakes(store: Store, dataset: Dataset, *, but: str) -> tuple[Parent, ...]:
+    """The stored task that says most about classes of the same names, up to its answers about the new classes.
+
+    For few examples of each class: with many, their own say more. A trunk speaks for all tasks that it was made of: its
+    classes are called TASK/CLASS. A task of the same data knows these rows by heart, and is not asked.
+    """
+    problem, rows = dataset.problem, dataset.training()
+    if len(problem.outputs) != 1 or not isinstance(output := problem.outputs[0], Category):
+        return ()
+    if len(rows) > FEW_NAMED * output.head_width:
+        return ()
+    places = {key(value): place for place, value in enumerate(output.classes or ())}
+    found: list[tuple[int, int, Parent]] = []
+    for record in _records(store, but=but):
+        own = Problem.model_validate(record.problem)
+        if len(own.outputs) != 1 or not isinstance(answer := own.outputs[0], Category):
+            continue
+        if record.origin.get("dataset") == dataset.digest:
+            continue
+        names = [key(value) for value in answer.classes or ()]
+        if TRUNK in record.origin:
+            names = [name.partition("/")[2] for name in names]
+        classes = tuple(places.get(name, -1) for name in names)
+        named = {place for place in classes if place >= 0}
+        if len(named) < max(2, LEAST_NAMED * len(places)):
+            continue
+        whole = Path.model_validate(record.path)
+        layer = Namesakes(width=len(places), classes=classes)
+        gene = Gene(name="namesakes", layer=layer, inputs=(whole.outputs[answer.name],), frozen=True)
+        part = Path(genes=(*whole.giving({END: gene.inputs[0]}).genes, gene), outputs={END: gene.name})
+        features = {own.port_of(one): (one,) for one in own.inputs if isinstance(one, Text)}
+        fitted = translated(part, features, problem, put=store.put_tensors)
+        ports = matching(fitted.part, own.all_ports, problem.ports, settled=fitted.ports)
+        if ports is not None:
+            path = grafted(fitted.part, ports=ports, name=f"{record.name} named")
+            parent = Parent(task=record.name, path=path, width=len(places), classes=len(names))
+            found.append((sum(place >= 0 for place in classes), record.summary.rows_used, parent))
+    ranked = sorted(found, key=lambda one: (-one[0], -one[1], one[2].task))
+    return tuple(parent for *_, parent in ranked[:1])
 
 
 def said(found: tuple[Parent, ...]) -> dict[str, Any]:

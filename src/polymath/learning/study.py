@@ -42,7 +42,11 @@ JUDGED_ROWS = 20_000
 PIXELS_BETTER = 1e-4
 """By which an ensemble of answers at every pixel must be better than its best part: each member costs a whole net."""
 FEW_JUDGED = 6
-"""Validation rows per class below which the best experiment stands alone."""
+"""Validation rows per class below which experiments that are as good as the best count alike."""
+ALIKE, MOST_ALIKE = 2.0, 5
+"""Standard errors by which an experiment may be worse than the best to be as good, and how many such are averaged."""
+SMALL = 0.1
+"""New parameters over those of a fresh net up to which a model is small."""
 SMOOTH = 0.1
 """Weight of the smooth loss beside a metric that moves in steps when ensembles are compared."""
 
@@ -258,11 +262,14 @@ class Study:
                 _, path, calibration[feature.name] = self._answering
         return path
 
-    def publish_unjudged(self, experiment: Experiment, path: Path) -> TaskRecord:
-        """Writes a path that could be judged on no row."""
-        self.experiments[experiment.number] = experiment
+    def publish_unjudged(self, experiments: Sequence[Experiment], paths: Sequence[Path]) -> TaskRecord:
+        """Writes the mean of paths that could be judged on no row."""
+        self.experiments |= {experiment.number: experiment for experiment in experiments}
+        members = [Member(one.number, 0.0, {}, (path,)) for one, path in zip(experiments, paths, strict=True)]
+        weights = {member.number: 1.0 / len(members) for member in members}
+        path = merge(members, weights, self.dataset.problem.outputs)
         calibration: dict[str, dict[str, Any]] = {feature.name: {} for feature in self.dataset.problem.outputs}
-        record = self._record("done", path, {experiment.number: 1.0}, calibration, None)
+        record = self._record("done", path, weights, calibration, None)
         self._write(record, path)
         return record
 
@@ -273,9 +280,11 @@ class Study:
     def _choose(self) -> dict[int, float]:
         assert self.best is not None
         alone = any(output.shown is not None for output in self.dataset.problem.outputs)
-        if self.most_members == 1 or alone or self._few:
+        if self.most_members == 1 or alone:
             return {self.best.number: 1.0}
         ranked = sorted(self.members.values(), key=lambda m: (-m.score, m.number))[:CANDIDATES]
+        if self._few:
+            return self._alike(ranked)
         judged = self._judged
         assert judged is not None and self._rows is not None
         few = [
@@ -297,12 +306,44 @@ class Study:
         of_pixels = any(output.answer.kind == "map" for output in problem.outputs)
         return select(few, problem.outputs, judge, least=PIXELS_BETTER if of_pixels else 0.0)
 
+    def _alike(self, ranked: Sequence[Member]) -> dict[int, float]:
+        """Equal weights for the best experiment of each kind, if the rows do not tell it from the best of all.
+
+        Few rows choose badly among many: the mean of those that may be the best is safer than any one of them. Where
+        models with few new parameters are among them, the others are left out: they fit few rows by chance.
+        """
+        wrong = {member.number: self._wrong(member) for member in ranked}
+        least = min(wrong.values(), key=lambda one: float(one.mean()))
+        alike = []
+        for member in ranked:
+            more = wrong[member.number] - least
+            if more.mean() <= ALIKE * more.std() / math.sqrt(len(more)):
+                alike.append(member)
+        small = [member for member in alike if self._charges.new(self._charges.bill(member.paths)) <= SMALL]
+        kinds: dict[str, int] = {}
+        for member in small or alike:
+            kinds.setdefault(self.experiments[member.number].label, member.number)
+        chosen = list(kinds.values())[: min(MOST_ALIKE, self.most_members or MOST_ALIKE)]
+        return {number: 1.0 / len(chosen) for number in sorted(chosen)}
+
+    def _wrong(self, member: Member) -> np.ndarray:
+        """Classes that a member gets wrong of every validation row [N]."""
+        targets, found = self._targets(self._rows), np.zeros(len(next(iter(member.predictions.values()))))
+        for feature in self._single:
+            codes = np.asarray(feature.single(targets[feature.name])).reshape(-1)
+            found += (member.predictions[feature.name].argmax(1) != codes) & (codes >= 0)
+        return found
+
+    @property
+    def _single(self) -> list[Feature]:
+        """Outputs that are one class of a row."""
+        return [f for f in self.dataset.problem.outputs if f.averaged == "categories" and f.answer.kind == "vector"]
+
     @property
     def _few(self) -> bool:
         """Fewer rows judge than could tell one combination from another."""
         assert self._rows is not None
-        outputs = [f for f in self.dataset.problem.outputs if f.averaged == "categories" and f.answer.kind == "vector"]
-        widths = [f.head_width for f in outputs]
+        widths = [feature.head_width for feature in self._single]
         return bool(widths) and len(self._rows) < FEW_JUDGED * max(widths)
 
     def _combined(self, weights: Mapping[int, float]) -> dict[str, np.ndarray]:

@@ -18,6 +18,8 @@ import torch
 from ..model.build import Weights, build, has_tensors
 from ..model.path import Path
 from ..model.prefix import frontier, read_from_ports
+from ..model.probes.base import STILL
+from ..model.probes.copies import moved as moved_to
 from ..problem.dataset import Dataset
 from ..problem.form import Form
 from .batches import Source, evaluation_size
@@ -34,26 +36,30 @@ class FrozenFeatures:
         self._dataset, self._fetch, self._most = dataset, fetch, most_bytes
         self._folder = Folder(dataset.folder) / FOLDER
 
-    def get(self, path: Path, gene: str) -> np.ndarray:
+    def get(self, path: Path, gene: str, *, moved: tuple[int, int] = STILL) -> np.ndarray:
         """What `gene` of `path` gives for all rows of the dataset, float32 [N, ...]; rows are mapped, not read.
 
-        Raises ValueError if the gene depends on weights that are not stored.
+        `moved`: where pictures stand (see `probes.copies`). Raises ValueError if the gene depends on weights that are
+        not stored.
         """
         part = path.giving({FOLDER: gene})
-        file = self._folder / f"{part.identities()[gene]}.npy"
+        place = "" if moved == STILL else f" {moved[0]} {moved[1]}"
+        file = self._folder / f"{part.identities()[gene]}{place}.npy"
         if not file.exists():
-            self._compute(part, file)
+            self._compute(part, file, moved)
         os.utime(file)
         mapped: np.ndarray = np.load(file, mmap_mode="r", allow_pickle=False)
         return mapped
 
-    def _compute(self, part: Path, file: Folder) -> None:
+    def _compute(self, part: Path, file: Folder, place: tuple[int, int]) -> None:
         ports = dict(self._dataset.problem.all_ports)
         module = build(part, ports, fetch=self._fetch).eval()
         for one in part.genes:
             if one.weights is None and has_tensors(module.module(one.name)):
                 raise ValueError(f"gene {one.name!r} has no stored weights: its features are another's tomorrow")
-        source = Source({port: self._dataset.inputs[port] for port in part.ports}, {}, device=torch.device("cpu"))
+        inputs = {port: self._dataset.inputs[port] for port in part.ports}
+        inputs = {port: moved_to(array, place) if array.ndim == 4 else array for port, array in inputs.items()}
+        source = Source(inputs, {}, device=torch.device("cpu"))
         rows = np.arange(len(self._dataset.folds))
         size = evaluation_size(part.work(ports))
         self._folder.mkdir(exist_ok=True)

@@ -120,7 +120,8 @@ def probe_work(probe: Probe, path: Path | None, facts: Facts) -> float:
         return probe.work(facts)
     forms = path.forms(facts.ports)
     read = {gene: forms[gene] for gene in path.outputs.values()}
-    return probe.work(facts.replace(ports=read)) + 1e-9 * facts.rows * path.work(facts.ports) / facts.num_folds
+    shown = facts.rows * probe.copies
+    return probe.work(facts.replace(ports=read, rows=shown)) + 1e-9 * shown * path.work(facts.ports) / facts.num_folds
 
 
 __all__ = ["Context", "Facts", "Job", "Outcome", "Point", "planned_work", "probe_work"]

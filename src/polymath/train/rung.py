@@ -18,6 +18,7 @@ from ..model.build import PathModule, build
 from ..model.layers import bring
 from ..model.path import Path
 from ..model.probes import Facts, Material, Probe
+from ..model.probes.copies import copied
 from ..problem.dataset import Dataset
 from ..problem.features._pixels import PixelTarget
 from ..problem.features.base import Feature
@@ -427,7 +428,7 @@ def _probe(rung: _Rung, place: int, fold: int) -> None:
         deadline=rung.until(place, keep=FOR_SCORING),
     )
     began = time.monotonic()
-    fitted = job.recipe.fit(material)
+    fitted = job.recipe.fit(copied(material, job.recipe.copies) if job.recipe.copies > 1 else material)
     if material.deadline is not None:  # probes stop within one part of their time: who used less than half was not cut
         rung.hurried |= time.monotonic() > (began + material.deadline) / 2
     rung.work += probe_work(job.recipe, job.path, facts_of(dataset))

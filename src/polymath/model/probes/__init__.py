@@ -11,6 +11,7 @@ from .base import Facts, Fitted, Material, Probe
 from .constant import ConstantProbe
 from .forest import ForestProbe
 from .linear import LinearProbe
+from .namesakes import NamesakesProbe
 from .nearest import NearestProbe
 from .ngrams import NgramsProbe
 from .patches import PatchesProbe
@@ -22,6 +23,7 @@ AnyProbe: TypeAlias = (
     ConstantProbe
     | ForestProbe
     | LinearProbe
+    | NamesakesProbe
     | NearestProbe
     | NgramsProbe
     | PatchesProbe
@@ -34,6 +36,7 @@ PROBES: tuple[type[Probe], ...] = (
     ConstantProbe,
     ForestProbe,
     LinearProbe,
+    NamesakesProbe,
     NearestProbe,
     NgramsProbe,
     PatchesProbe,
@@ -51,6 +54,7 @@ __all__ = [
     "ForestProbe",
     "LinearProbe",
     "Material",
+    "NamesakesProbe",
     "NearestProbe",
     "NgramsProbe",
     "PatchesProbe",

@@ -9,14 +9,24 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
+from pydantic import Field, model_serializer
 
 from ...problem.features.base import Feature
 from ...problem.form import Form
 from ...spec import Spec
 from ..path import Path
+
+STILL = (0, 0)
+"""A picture as it is: moved by no step down and none to the right (see `copies`)."""
+
+
+class Frozen(Protocol):
+    """What a frozen gene of a path gives for all rows [N, ...] of a dataset, its pictures moved to a place."""
+
+    def __call__(self, path: Path, gene: str, *, moved: tuple[int, int] = STILL) -> np.ndarray: ...
 
 
 class Facts(Spec):
@@ -62,8 +72,8 @@ class Material:
     """How much each row of the dataset counts, mean 1; None = all the same."""
     path: Path | None = None
     """Stored path whose outputs are the features to put a head on; None = the raw ports."""
-    frozen: Callable[[Path, str], np.ndarray] | None = None
-    """What a frozen gene of a path gives for all rows [N, ...], from a cache; None = it is computed each time."""
+    frozen: Frozen | None = None
+    """What frozen genes give, from a cache; None = it is computed each time."""
     memory_bytes: int | None = None
     deadline: float | None = None
     """`time.monotonic()` at which to be done; None = work alone decides."""
@@ -82,6 +92,8 @@ class Probe(Spec):
     """A cheap head with its settings. Subclasses set `method` (a Literal) and are listed in `probes/__init__.py`."""
 
     method: str
+    copies: int = Field(default=1, ge=1, le=9)
+    """Of every training row, its pictures moved: for heads on a stored path alone (see `copies`)."""
 
     gives: ClassVar[frozenset[str]] = frozenset({"vector"})
     """Kinds of answers (see `Feature.answer`) that its path can give."""
@@ -97,3 +109,8 @@ class Probe(Spec):
     @abstractmethod
     def work(self, facts: Facts) -> float:
         """Work units (giga multiply-adds) of `fit` on one fold, by formula."""
+
+    @model_serializer(mode="wrap")
+    def _as_before(self, dump: Callable[[Probe], dict[str, Any]]) -> dict[str, Any]:
+        """Without `copies` where there are none: recipes of earlier releases keep their digests."""
+        return {name: value for name, value in dump(self).items() if name != "copies" or value != 1}
