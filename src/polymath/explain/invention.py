@@ -20,6 +20,7 @@ from .style import CSS, SVG_CSS
 SIZE = (980.0, 380.0)
 COLOURS = 8
 FIXED = "fixed"
+DOTS = "full dots: first rungs; pale: later, dearer ones, whose scores are other and weigh more"
 LEGEND_LINE = 20.0
 
 
@@ -58,7 +59,7 @@ def write_invention_picture(name: str, attempts: Sequence[Attempt], formula: str
     top = 70 + SIZE[1] + 24
     parts = [
         _word(24, 34, f"The search {name}", size=20, kind="strong"),
-        _word(24, 56, _counts(attempts)),
+        _word(24, 56, f"{_counts(attempts)}; {DOTS}"),
         tag("g", join(drawn.parts), transform="translate(0 70)"),
     ]
     for said, kind in legend:
@@ -151,8 +152,9 @@ def _chart(attempts: Sequence[Attempt]) -> tuple[Chart, list[tuple[str, str]]]:
         if best and by != FIXED:
             chart.line([*best, (last, best[-1][1])], kind=kinds[by], stairs=True, title=by)
         if own:
-            reached = f", best {number(best[-1][1])}" if best else ""
-            legend.append((f"{by}: {counted(len(own), 'rung')}{reached}", kinds[by]))
+            reached = f", best of the first rungs {number(best[-1][1])}" if best else ""
+            who = "what people made, tried first" if by == FIXED else by
+            legend.append((f"{who}: {counted(len(own), 'rung')}{reached}", kinds[by]))
     return chart, legend
 
 
