@@ -145,7 +145,7 @@ def _users(graph: Graph, needed: Sequence[bool]) -> list[set[int]]:
 
 
 def _bare(graph: Graph, needed: list[bool], numbers: Sequence[bool]) -> dict[int, tuple[int, int]]:
-    """sign(x) * sign(y) is the sign of x * y, which takes one pass instead of three; their own are needed no more."""
+    """sign(x) * sign(y) is the sign of x * y, which takes two passes instead of three; their own are needed no more."""
     users = _users(graph, needed)
     found: dict[int, tuple[int, int]] = {}
     for place, node in enumerate(graph):
