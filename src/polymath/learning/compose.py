@@ -61,8 +61,8 @@ SLOW_IMPORTS = ("sklearn.ensemble", "torch._dynamo")
 FEW_FOLDS = 5
 MANY_ROWS, MANY_HEAVY_ROWS = 20_000, 1_000
 """Up to so many rows (without, and with, pictures or texts) experiments rotate through all folds."""
-FEW_PICTURES = 16
-"""Answered at every pixel, up to so many do: one fold of them is a picture or three. More judge well enough by one,
+FEW_PICTURES = 8
+"""Answered at every pixel, up to so many do: one fold of them is a picture or two. More judge well enough by one,
 for a picture is a few thousand examples, and every fold costs a net."""
 MOST_VALIDATION = 5_000
 """Validation rows of large data: enough to tell half a point of accuracy apart, and no more kept from training."""
