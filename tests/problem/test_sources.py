@@ -5,6 +5,8 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import subprocess
+import sys
 
 import numpy as np
 import pandas as pd
@@ -500,3 +502,19 @@ def test_quoted_cells_may_hold_lines_that_look_like_rows(tmp_path):
 def test_the_replacement_character_is_a_character(tmp_path):
     (tmp_path / "rows.csv").write_text("text,label\nno tofu \N{REPLACEMENT CHARACTER} at all,a\nplain é,b\n" * 20)
     assert read(tmp_path / "rows.csv").num_unused == 0
+
+
+@pytest.mark.parametrize("content", [b"a,b,c\n", b"a,b,c", b"\xef\xbb\xbfa,b,c\r\n\r\n"])
+def test_a_header_alone_is_refused_by_a_process_that_ends_well(tmp_path, content):
+    file = tmp_path / "header.csv"
+    file.write_bytes(content)
+    asked = f"""
+from polymath.problem.sources import read
+try:
+    read({str(file)!r})
+except ValueError as error:
+    print(error)
+"""
+    found = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=False)
+    assert found.returncode == 0, found.stderr
+    assert "a header but no rows" in found.stdout

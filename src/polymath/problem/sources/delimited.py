@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 import os
 import sys
 from collections import Counter
@@ -31,6 +32,7 @@ MOST_LINES_OF_A_ROW = 1_000
 """A quote that is still open after so many lines was never meant as one."""
 BLOCK_BYTES = 1 << 19  # more does not read faster, and takes 20 times as much memory beside the table
 BLOCKS_OF_A_CHUNK = 32
+LONGEST_HEADER = 1 << 24
 BAD_SHARE = 0.5
 
 NUL = "holds a NUL byte"
@@ -78,6 +80,8 @@ class Delimited:
         return "utf-8" if self.encoding == "utf-8-damaged" else self.encoding
 
     def _quick(self, stream: streams.Utf8, tally: Tally) -> Iterator[Batch]:
+        if self._is_one_line():  # pyarrow's reader would leave a thread behind that aborts the process at its end
+            return
         bad: list[int] = []
         header = int(self.has_header)
 
@@ -117,6 +121,14 @@ class Delimited:
                 next_number = int(numbers[-1]) + 1
                 used += sum(n < next_number for n in new)
                 yield Batch(table, numbers)
+
+    def _is_one_line(self) -> bool:
+        """Whether nothing but blank lines follows the header."""
+        if not self.has_header or self.path.stat().st_size > LONGEST_HEADER:
+            return False
+        with streams.open_text(self.path, "utf-8" if self.encoding == "utf-8" else self.codec) as stream:
+            lines = io.TextIOWrapper(io.BufferedReader(Raw(stream)), encoding="utf-8", errors="replace")
+            return sum(1 for _ in itertools.islice((line for line in lines if line.strip()), 2)) < 2
 
     def swallows(self, columns: Iterable[pa.Array]) -> bool:
         """Whether a value holds whole rows: its quote should have been closed before them."""
