@@ -42,6 +42,30 @@ def test_what_the_gate_turns_down_is_not_answered(knowledge):
     ]
 
 
+def test_the_dear_task_is_computed_for_no_row_that_the_gate_turns_down(knowledge, monkeypatch):
+    store, frame, _ = knowledge
+    task = store.task("gated")
+    opened = sum("kind" in answer for answer in task.predict(frame))
+    computed = []
+    predictor = task.predictor
+    for module in predictor.module.genes:
+        module.register_forward_pre_hook(lambda _, inputs: computed.append(len(inputs[0])))
+    encode = type(predictor.problem).encode_inputs
+    encoded: dict[str, int] = {}
+
+    def counted(problem, table):
+        encoded[problem.outputs[0].name] = encoded.get(problem.outputs[0].name, 0) + len(table)
+        return encode(problem, table)
+
+    monkeypatch.setattr(type(predictor.problem), "encode_inputs", counted)
+    answers = [answer for part in predictor.predict(pa.Table.from_pandas(frame)) for answer in part]
+    assert sum("kind" in answer for answer in answers) == opened < len(frame)
+    assert encoded == {"worth": len(frame), "kind": opened} and set(computed) == {opened}
+    computed.clear()
+    list(predictor.predict(pa.Table.from_pandas(frame[frame.x < -0.5])))
+    assert sum(computed) == 0, "nothing at all where no row is let through"
+
+
 def test_evaluate_counts_the_rows_let_through(knowledge):
     store, frame, _ = knowledge
     found = store.task("gated").evaluate(frame)

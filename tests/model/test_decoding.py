@@ -11,6 +11,7 @@ import torch
 from polymath.model.build import build
 from polymath.model.decode import Decoding, in_integers, packed
 from polymath.model.decode.beam import beam_search
+from polymath.model.decode.best import best
 from polymath.model.decode.stepwise import one_pass, stepwise
 from polymath.model.layers import parse_layer
 from polymath.model.layers._answers import Decoder
@@ -155,6 +156,46 @@ def test_what_is_written_can_be_read_while_it_is_written():
     assert [one for one in parts if one != END] == [one for one in whole.tolist() if one]
 
 
+@pytest.mark.parametrize(
+    ("examples", "width", "vocabulary", "count"),
+    [(5, 4, 4000, 8), (5, 1, 4000, 1), (3, 4, 7, 8), (2, 1, 7, 8), (4, 3, 64, 6), (4, 3, 65, 6), (2, 40, 7, 80)],
+)
+def test_the_best_tokens_are_those_of_all(examples, width, vocabulary, count):
+    generator = torch.Generator().manual_seed(0)
+    told = torch.randn(examples * width, vocabulary, generator=generator).log_softmax(1)
+    told[:, :2] = -torch.inf
+    before = torch.randn(examples, width, generator=generator)
+    scores, hypothesis, ids = best(told, before, count)
+    whole = (told.view(examples, width, vocabulary) + before[:, :, None]).flatten(1)
+    expected, place = whole.topk(min(count, width * vocabulary), dim=1)
+    assert torch.equal(scores, expected)
+    found = scores.isfinite()
+    assert torch.equal((hypothesis * vocabulary + ids)[found], place[found])
+
+
+@pytest.mark.parametrize("settings", KINDS, ids=NAMES)
+def test_hypotheses_go_on_from_where_they_came(settings):
+    """Two of each example are moved, doubled and left out; each gives what it gives alone."""
+    decoder, memory = made(settings), read()
+    words = [[2, 3], [4, 5], [3, 2], [5, 4], [2, 2], [3, 3], [4, 4], [5, 5]]
+    with torch.inference_mode():
+        state = decoder.begin(memory)
+        _, _, state = decoder.step(state, torch.full((4,), END))
+        state = state.hypotheses(torch.arange(4).repeat_interleave(2))
+        _, _, state = decoder.step(state, torch.tensor(words)[:, 0])
+        keep = torch.tensor([0, 2, 3])
+        state = state.examples(keep).hypotheses(torch.tensor([1, 0, 5, 5, 6, 7]))
+        logits, _, _ = decoder.step(state, torch.tensor([2, 3, 4, 5, 2, 3]))
+        for place, (example, row, last) in enumerate(
+            [(0, 1, 2), (0, 0, 3), (2, 5, 4), (2, 5, 5), (3, 6, 2), (3, 7, 3)]
+        ):
+            one = Tokens(memory.values[example : example + 1], memory.mask[example : example + 1])
+            alone = decoder.begin(one)
+            for token in (END, words[row][0], last):
+                expected, _, alone = decoder.step(alone, torch.tensor([token]))
+            assert torch.allclose(logits[place], expected[0], atol=1e-5)
+
+
 def test_more_answers_than_hypotheses_are_refused():
     with pytest.raises(ValueError, match="beam of at least"):
         Decoding(beam=2, n_best=3)
@@ -173,5 +214,7 @@ def test_integers_say_nearly_the_same():
         with torch.inference_mode():
             whole, integers = path(batch)["y"], in_integers(path)(batch)["y"]
             assert torch.allclose(packed(path)(batch)["y"], whole, atol=1e-4), "another layout, the same numbers"
+            again = in_integers(path)
+            assert in_integers(again) is again, "done once"
         error = (whole.log_softmax(-1) - integers.log_softmax(-1)).abs().mean()
         assert 0 < error < 0.1, f"{settings['kind']}: {error}"

@@ -71,6 +71,13 @@ class Predictor:
 
         return packed(self.module) if self.writes and self.device == "cpu" else self.module
 
+    @cached_property
+    def integer_writer(self) -> PathModule:
+        """The path as it writes texts in 8-bit integers, brought into them once."""
+        from ..model.decode import in_integers
+
+        return in_integers(self.module) if self.device == "cpu" else self.module
+
     @property
     def of_pixels(self) -> bool:
         """Whether an output is answered at every pixel: pictures are then looked at one by one, at their own size."""
@@ -161,7 +168,7 @@ class Predictor:
             elif len(chunk):
                 rows, inputs, bad = self.encode(chunk)
                 how = self.record.calibration
-                module = self.module if decoding is not None and decoding.integers else self.writer
+                module = self.integer_writer if decoding is not None and decoding.integers else self.writer
                 found = said(module, self.problem, inputs, calibration=how, device=self.device, decoding=decoding)
                 yield by_row(found, rows, bad, count=len(chunk))
 

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ...problem.form import Tokens
 from ..layers._answers import Decoder, State
+from .best import best
 from .settings import Decoding
 
 SHRINK = 0.25
@@ -67,12 +68,8 @@ class _Search:
         logits, looked, self.state = self.decoder.step(self.state, self.ids_BKT[:, :, -1].flatten())
         self.place += 1
         logits[:, self.barred] = -torch.inf
-        chosen = min(2 * beam, logits.shape[1])
-        top, ids = logits.float().log_softmax(1).topk(chosen, dim=1)
-        top = top + self.scores_BK.flatten()[:, None]
-        scores, which = top.view(count, -1).topk(min(2 * beam, width * chosen), dim=1)
-        parent_BC, ids_BC = which // chosen, ids.view(count, -1).gather(1, which)
-        row_BC = parent_BC + width * torch.arange(count, device=which.device)[:, None]
+        scores, parent_BC, ids_BC = best(logits.float().log_softmax(1), self.scores_BK, 2 * beam)
+        row_BC = parent_BC + width * torch.arange(count, device=scores.device)[:, None]
         if self.covered_BKS is not None and looked is not None:
             self.covered_BKS = self.covered_BKS + looked.view(self.covered_BKS.shape)
         self._finish(scores, ids_BC, row_BC)

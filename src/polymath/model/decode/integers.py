@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Iterator
 
 import torch
+import torch.ao.nn.quantized.dynamic as nnqd
 from torch import nn
 
 from ..build import PathModule
@@ -20,6 +21,8 @@ def in_integers(module: PathModule) -> PathModule:
     Weights have one scale for each row, inputs one for each call. Sums, norms, attention and softmax stay float32.
     CPU only; it cannot be trained.
     """
+    if any(isinstance(one, nnqd.Linear) for one in module.modules()):
+        return module  # it was done before
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", category=DeprecationWarning)  # the successor is another package, torchao
         warnings.filterwarnings("ignore", category=UserWarning, module="torch")
