@@ -63,7 +63,7 @@ def test_rows_that_a_task_was_learned_from_are_not_judged_by_it(knowledge: Path)
         assert "first" not in again.record.built_on, (first.record.members, again.record.members)
 
 
-def test_alike_experiments_are_averaged_and_large_ones_left_out(knowledge: Path) -> None:
+def test_alike_experiments_are_averaged_one_of_each_kind(knowledge: Path) -> None:
     with Polymath(knowledge / "store") as store:
         task = store.learn(pictures(rows_of(5, start=900), inverted=True), name="inverted", work=0.3, **WISHES)
         weights = [member["weight"] for member in task.record.members]

@@ -92,13 +92,10 @@ class Charges:
 
     def charged(self, quality: float, bills: Sequence[Bill]) -> float:
         """The quality after what is on these bills, once each."""
+        new = sum(self._size(address) for address in sorted(set().union(*(b.addresses for b in bills)) - self.lent))
         work = {identity: macs for bill in bills for identity, macs in bill.work.items()}
-        return self.cost.charged(quality, new=self.new(*bills), active=sum(work.values()) / self._fresh[1])
-
-    def new(self, *bills: Bill) -> float:
-        """New parameters on these bills over those of a fresh net; what they share counts once."""
-        addresses = set().union(*(bill.addresses for bill in bills)) - self.lent
-        return sum(self._size(address) for address in sorted(addresses)) / self._fresh[0]
+        parameters, macs = self._fresh
+        return self.cost.charged(quality, new=new / parameters, active=sum(work.values()) / macs)
 
     def _size(self, address: str) -> int:
         if address not in self._sizes:

@@ -23,6 +23,7 @@ from ..search import Experiment
 from ..search.spaces.parents import Parent
 from ..spec import canonical, plain, sha256
 from ..store import Store
+from ..train.recipe import GradientRecipe
 from .costs import FREE, Charges, Cost
 from .examined import EVIDENCE_VALUES, Judged, examine, scores_of, shown_score
 from .parents import imported
@@ -45,8 +46,6 @@ FEW_JUDGED = 6
 """Validation rows per class below which experiments that are as good as the best count alike."""
 ALIKE, MOST_ALIKE = 2.0, 5
 """Standard errors by which an experiment may be worse than the best to be as good, and how many such are averaged."""
-SMALL = 0.1
-"""New parameters over those of a fresh net up to which a model is small."""
 SMOOTH = 0.1
 """Weight of the smooth loss beside a metric that moves in steps when ensembles are compared."""
 
@@ -309,8 +308,9 @@ class Study:
     def _alike(self, ranked: Sequence[Member]) -> dict[int, float]:
         """Equal weights for the best experiment of each kind, if the rows do not tell it from the best of all.
 
-        Few rows choose badly among many: the mean of those that may be the best is safer than any one of them. Where
-        models with few new parameters are among them, the others are left out: they fit few rows by chance.
+        Few rows choose badly among many: the mean of those that may be the best is safer than any one of them, where a
+        head on what is stored is among them. Nets that were trained on these rows are left out then: they cost more,
+        and fit few rows by chance. Where nothing stored is as good, the best stands alone.
         """
         wrong = {member.number: self._wrong(member) for member in ranked}
         least = min(wrong.values(), key=lambda one: float(one.mean()))
@@ -319,12 +319,20 @@ class Study:
             more = wrong[member.number] - least
             if more.mean() <= ALIKE * more.std() / math.sqrt(len(more)):
                 alike.append(member)
-        small = [member for member in alike if self._charges.new(self._charges.bill(member.paths)) <= SMALL]
+        heads = [member for member in alike if not self._trained(member.number)]
+        lent = set[str]().union(*self.provenance.lent.values())
+        if not any(lent & path.addresses for member in heads for path in member.paths):
+            assert self.best is not None
+            return {self.best.number: 1.0}
         kinds: dict[str, int] = {}
-        for member in small or alike:
+        for member in heads:
             kinds.setdefault(self.experiments[member.number].label, member.number)
         chosen = list(kinds.values())[: min(MOST_ALIKE, self.most_members or MOST_ALIKE)]
         return {number: 1.0 / len(chosen) for number in sorted(chosen)}
+
+    def _trained(self, number: int) -> bool:
+        """Whether an experiment is a net, not a cheap head."""
+        return isinstance(getattr(self.experiments[number].sketch.built, "recipe", None), GradientRecipe)
 
     def _wrong(self, member: Member) -> np.ndarray:
         """Classes that a member gets wrong of every validation row [N]."""
