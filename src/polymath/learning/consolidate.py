@@ -113,7 +113,7 @@ def consolidate(store: Store, *, wishes: Wishes, listener: Listener, only: Seque
     if len(sources) < FEWEST_TASKS:
         raise BadInput(
             f"{len(sources)} tasks can be consolidated, and it takes {FEWEST_TASKS}",
-            file=store.path,
+            file=store.where,
             remedy="Learn more tasks of pictures with classes; see above for those that were left out.",
         )
     name = _free_name(store)
