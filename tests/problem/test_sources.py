@@ -518,3 +518,14 @@ except ValueError as error:
     found = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=False)
     assert found.returncode == 0, found.stderr
     assert "a header but no rows" in found.stdout
+
+
+def test_numbers_as_people_write_them(tmp_path):
+    rows = [
+        f'"{n * 1000 + 137:,}",{n}%,"${n * 1000:,}.50",{"$" if n % 2 else "€"}{n},"{n},{n % 7}"' for n in range(1, 60)
+    ]
+    table = read(write(tmp_path / "prices.csv", "\n".join(["thousands,share,price,mixed,pair", *rows]))).table
+    assert table.slice(0, 1).to_pylist() == [
+        {"thousands": 1137.0, "share": 1.0, "price": 1000.5, "mixed": "$1", "pair": "1,1"}
+    ]
+    assert table["thousands"].null_count == table["share"].null_count == table["price"].null_count == 0

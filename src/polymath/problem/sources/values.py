@@ -23,6 +23,13 @@ MISSING = (
 
 NUMBER = r"^[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?$"
 COMMA_NUMBER = r"^[-+]?\d+,\d+$"
+SIGNS = "$€£¥%"
+DRESSED = (
+    r"^[-+]?[$€£¥]? ?\d{1,3}(,\d{3})+(\.\d+)? ?%?$"  # 1,137  $1,000.50
+    r"|^[-+]?[$€£¥] ?\d+(\.\d+)?$"
+    r"|^[-+]?\d+(\.\d+)? ?%$"
+)
+"""Numbers as people write them: thousands apart, a currency before, a per cent sign behind."""
 ZERO_PADDED = r"^[-+]?0\d"
 ISO_DATE = (
     r"^[1-9]\d{3}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])"
@@ -41,6 +48,8 @@ class Kind:
     type: pa.DataType
     decimal_comma: bool = False
     zoned: bool = False
+    dressed: bool = False
+    """Numbers with thousands apart, a currency or a per cent sign, which are left out."""
 
 
 class Look:
@@ -52,6 +61,7 @@ class Look:
 
     def __init__(self, *, decimal_comma: bool = False, keep: bool = False) -> None:
         self.may_be_comma, self.commas = decimal_comma, 0
+        self.dressed, self.signs = 0, dict.fromkeys(SIGNS, 0)
         self.seen = self.numbers = self.truths = self.dates = 0
         self.fractions = self.padded = self.zoned = self.is_text = False
         self.kept: list[pa.Array] | None = [] if keep else None
@@ -62,7 +72,7 @@ class Look:
         num_values = len(chunk) - chunk.null_count
         self.seen += num_values
         found = chunk if self.is_text or num_values == 0 else self._look(chunk, num_values)
-        most = max(self.numbers, self.truths, self.dates)
+        most = max(self.numbers + self.dressed, self.truths, self.dates)
         self.is_text = self.is_text or (self.seen >= 1_000 and most < self.seen / 2)
         if self.kept is not None:
             self.kept.append(found)
@@ -107,6 +117,11 @@ class Look:
             commas = count(pc.match_substring_regex(trimmed, COMMA_NUMBER))
             self.commas += commas
             self.numbers += commas
+        else:
+            dressed = pc.match_substring_regex(trimmed, DRESSED)
+            self.dressed += count(dressed)
+            for sign in self.signs if self.dressed else ():
+                self.signs[sign] += count(pc.and_(dressed, pc.match_substring(trimmed, sign)))
         return chunk
 
     def compact(self) -> None:
@@ -140,6 +155,10 @@ class Look:
                 return Kind(pa.string())  # 00501 is a code: leading zeros mean something
             number = pa.float64() if self.fractions or self.numbers < self.seen else pa.int64()
             return Kind(number, decimal_comma=self.commas > 0)
+        # Dollars are no euros, and 5 % is not 5: one sign for all, or none.
+        signed = [number for number in self.signs.values() if number]
+        if self.dressed and self.numbers + self.dressed >= needed and (not signed or max(signed) >= needed):
+            return Kind(pa.float64(), dressed=True)
         if self.truths == self.seen:
             return Kind(pa.bool_())
         if self.dates >= needed:
@@ -181,6 +200,8 @@ def quick(chunk: pa.Array, kind: Kind) -> pa.Array:
         return chunk
     if kind.decimal_comma:
         chunk = pc.replace_substring(chunk, ",", ".")
+    if kind.dressed:
+        chunk = undressed(chunk)
     if pa.types.is_timestamp(kind.type):
         if kind.zoned or not pc.all(pc.match_substring_regex(chunk, ISO_DATE), min_count=0).as_py():
             raise pa.ArrowInvalid("not all are plain ISO dates")
@@ -199,8 +220,16 @@ def careful(chunk: pa.Array, kind: Kind) -> pa.Array:
         trimmed = pc.if_else(
             pc.match_substring_regex(trimmed, COMMA_NUMBER), pc.replace_substring(trimmed, ",", "."), trimmed
         )
+    if kind.dressed:
+        trimmed = undressed(trimmed)
     number = pc.match_substring_regex(trimmed, NUMBER)
     return pc.cast(pc.cast(pc.if_else(number, trimmed, pa.scalar(None, pa.string())), pa.float64()), kind.type)
+
+
+def undressed(chunk: pa.Array) -> pa.Array:
+    """Numbers as people write them -> as machines do; other strings as they are."""
+    bare = pc.replace_substring_regex(chunk, f"[{SIGNS}, ]", "")
+    return pc.if_else(pc.match_substring_regex(chunk, DRESSED), bare, chunk)
 
 
 def iso_date(text: str | None) -> datetime.datetime | None:
