@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from polymath import Polymath
 from polymath.learning import Silent, Wishes
 from polymath.learning.compose import prepare, rotation
 from polymath.problem import metrics
+from polymath.spec import BadInput
 
 GENERATOR = np.random.default_rng(0)
 ROWS = 200
@@ -53,3 +55,16 @@ def test_labels_are_scored_as_they_are_told(tmp_path: Path) -> None:
     truth = marks[:, np.argsort(names)]
     f1 = 2 * (told & truth).sum() / (told.sum() + truth.sum())
     assert task.evaluate(data)["scores"]["f1_micro"] == pytest.approx(f1)
+
+
+@pytest.mark.parametrize(
+    ("wishes", "said"),
+    [
+        ({"ignored": ("a",)}, "no wish called 'ignored'. Did you mean ignore?"),
+        ({"lanes": 0}, "lanes: Input should be greater than or equal to 1"),
+        ({"ignore": "a"}, "ignore: Input should be a valid tuple"),
+    ],
+)
+def test_a_wish_that_cannot_be_is_named(tmp_path, wishes, said):
+    with pytest.raises(BadInput, match=re.escape(said)), Polymath(tmp_path) as knowledge:
+        knowledge.learn({"a": [1, 2], "b": [1, 2]}, target="b", **wishes)

@@ -60,11 +60,11 @@ class Polymath:
         Other wishes: see `polymath.learning.Wishes`.
         The same call again goes on where it stopped. Raises BadInput when the data cannot be used.
         """
-        from .learning import Silent, Wishes, learn
+        from .learning import Silent, learn, wished
 
         targets = (target,) if isinstance(target, str) else tuple(target or ())
         memory = wishes.pop("memory", None)
-        wish = Wishes(
+        wish = wished(
             name=name or "",
             targets=targets,
             budget_seconds=None if budget is None else seconds(budget),
@@ -103,10 +103,10 @@ class Polymath:
         Gives the name under which they stand in `Task.record.built_on` of tasks that use them. Of the wishes of
         `polymath.learning.Wishes` count types, ignore, seed and cache. Raises BadInput when there is nothing to learn.
         """
-        from .learning import Silent, Wishes
+        from .learning import Silent, wished
         from .learning.absorb import absorb
 
-        wish = Wishes(name=name or "", budget_seconds=seconds(budget), **wishes)
+        wish = wished(name=name or "", budget_seconds=seconds(budget), **wishes)
         return absorb(data, store=self.store, wishes=wish, listener=listener or Silent()).head
 
     def predict_many(self, requests: Sequence[tuple[str, Any]]) -> list[list[dict[str, Json]]]:
@@ -228,10 +228,10 @@ class Task:
         Published only if better, and not worse by more than noise on the old rows or on the new ones. Wishes: see
         `polymath.learning.Wishes`; those about the problem do not count, the task has its own. Raises BadInput.
         """
-        from .learning import Silent, Wishes, refresh
+        from .learning import Silent, refresh, wished
 
         memory = wishes.pop("memory", None)
-        wish = Wishes(
+        wish = wished(
             name=self.name,
             budget_seconds=None if budget is None else seconds(budget),
             memory_bytes=None if memory is None else num_bytes(memory),

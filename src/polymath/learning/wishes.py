@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -9,13 +10,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 
 from ..problem import Split
 from ..search.cutters import cutters
 from ..search.generators import generators
 from ..search.spaces.designs import SPACES
-from ..spec import BadInput, Spec
+from ..spec import BadInput, Spec, printable
 from .costs import FREE, Cost
 
 if TYPE_CHECKING:
@@ -72,6 +73,21 @@ class Wishes(Spec):
     """Folder for decoded data (default: ~/.cache/polymath). It holds training rows; the store does not."""
     test: str | None = None
     validation: str | None = None
+
+
+def wished(**given: Any) -> Wishes:
+    """The wishes of a call in Python. Raises BadInput that names the first one that is unknown or cannot be."""
+    try:
+        return Wishes(**given)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False)[0]
+    name = str(first["loc"][0])
+    if name not in Wishes.model_fields:
+        near = difflib.get_close_matches(name, Wishes.model_fields, n=1)
+        offered = f"Did you mean {near[0]}?" if near else f"There are {', '.join(sorted(Wishes.model_fields))}."
+        raise BadInput(f"there is no wish called {name!r}", remedy=offered)
+    what = first["msg"].removeprefix("Value error, ")
+    raise BadInput(f"{'.'.join(str(part) for part in first['loc'])}: {what}", value=printable(str(first["input"])))
 
 
 class Listener(Protocol):
