@@ -529,3 +529,12 @@ def test_numbers_as_people_write_them(tmp_path):
         {"thousands": 1137.0, "share": 1.0, "price": 1000.5, "mixed": "$1", "pair": "1,1"}
     ]
     assert table["thousands"].null_count == table["share"].null_count == table["price"].null_count == 0
+
+
+def test_a_lone_train_folder_is_no_class(tmp_path):
+    for name in ("cat", "dog"):
+        for n in range(3):
+            write(tmp_path / "pets" / "train" / name / f"{n}.txt", f"{name} {n}")
+    rows = read(tmp_path / "pets")
+    assert rows.given_split is None
+    assert rows.table["label"].to_pylist() == ["cat"] * 3 + ["dog"] * 3

@@ -95,9 +95,10 @@ def listing(files: Sequence[File], *, folder: Path, tally: Tally) -> Listing:
     columns = {kind: pa.array(paths, pa.string())}
     if labelled:
         columns["label"] = pa.array(classes, pa.string())
-    if split_depth:
+    given = len(set(splits)) > 1
+    if given:
         columns["split"] = pa.array(splits, pa.string())
-    return Listing(columns, kind, paths, "split" if split_depth else None, "label" if labelled else None)
+    return Listing(columns, kind, paths, "split" if given else None, "label" if labelled else None)
 
 
 FOLDER_REMEDY = (
@@ -138,7 +139,8 @@ def unusable(file: File, kind: str) -> str:
 
 
 def has_splits(files: Sequence[File]) -> int:
-    """1 when the outermost folders are splits (train among them), else 0."""
+    """1 when the outermost folders are splits (train among them, or alone around several classes), else 0."""
     outer = {file.parts[0].lower() for file in files if len(file.parts) > 1}
     names = {SPLITS.get(name) for name in outer}
-    return int("train" in names and len(names - {None}) >= 2 and None not in names)
+    classes = {file.parts[1] for file in files if len(file.parts) > 2}
+    return int("train" in names and None not in names and (len(names) >= 2 or len(classes) >= 2))
