@@ -187,7 +187,7 @@ def search(store: Store, rows: Rows, dataset: Dataset, call: Call) -> tuple[Task
             fingerprint=fingerprint(dataset.problem, facts_of(dataset)),
             past=ledger.past(space=_space(call.wishes), dataset=dataset.digest),
         )
-        settings = _settings(store, scratch, dataset, call, experience)
+        settings = _settings(store, scratch, dataset, call, experience, source=rows.fingerprint)
         study = _study(store, scratch, rows, dataset, call, settings=settings, spent=spent)
         if few.one_each(dataset):
             record = few.unjudged(study, settings.parents, namesakes=settings.namesakes, seed=call.wishes.seed)
@@ -221,8 +221,13 @@ def _space(wishes: Wishes) -> str:
     return f"{wishes.space}-{SPACE_VERSION}"
 
 
-def _settings(store: Store, scratch: Store, dataset: Dataset, call: Call, experience: Experience) -> Settings:
-    """What is searched, and upon what it may build: the weights of that are put where experiments look for them."""
+def _settings(
+    store: Store, scratch: Store, dataset: Dataset, call: Call, experience: Experience, *, source: str
+) -> Settings:
+    """What is searched, and upon what it may build: the weights of that are put where experiments look for them.
+
+    `source`: the fingerprint of the rows.
+    """
     wishes, known, facts = call.wishes, call.known, facts_of(dataset)
     context = Context(
         dataset_folder=str(dataset.folder),
@@ -247,7 +252,7 @@ def _settings(store: Store, scratch: Store, dataset: Dataset, call: Call, experi
         cells=adopted_cells(store),
         rules=adopted_rules(store),
         parents=_parents(store, dataset, call, experience),
-        namesakes=built_upon.namesakes(store, dataset, but=call.name) if wishes.build_on else (),
+        namesakes=built_upon.namesakes(store, dataset, but=call.name, source=source) if wishes.build_on else (),
         own=known.own if known else (),
         again=known.again if known else (),
     )

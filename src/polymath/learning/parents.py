@@ -73,11 +73,12 @@ def parents(
     return tuple(sorted(found.values(), key=lambda parent: (-parent.promise, parent.name))[:most])
 
 
-def namesakes(store: Store, dataset: Dataset, *, but: str) -> tuple[Parent, ...]:
+def namesakes(store: Store, dataset: Dataset, *, but: str, source: str) -> tuple[Parent, ...]:
     """The stored task that says most about classes of the same names, up to its answers about the new classes.
 
     For few examples of each class: with many, their own say more. A trunk speaks for all tasks that it was made of: its
-    classes are called TASK/CLASS. A task of the same data knows these rows by heart, and is not asked.
+    classes are called TASK/CLASS. A task of the same data (fingerprint `source`) knows these rows by heart, and is not
+    asked.
     """
     problem, rows = dataset.problem, dataset.training()
     if len(problem.outputs) != 1 or not isinstance(output := problem.outputs[0], Category):
@@ -90,7 +91,7 @@ def namesakes(store: Store, dataset: Dataset, *, but: str) -> tuple[Parent, ...]
         own = Problem.model_validate(record.problem)
         if len(own.outputs) != 1 or not isinstance(answer := own.outputs[0], Category):
             continue
-        if record.origin.get("dataset") == dataset.digest:
+        if record.origin.get("fingerprint") == source:
             continue
         names = [key(value) for value in answer.classes or ()]
         if TRUNK in record.origin:
