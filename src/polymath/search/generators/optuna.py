@@ -55,7 +55,7 @@ class Optuna(Generator):
                 return float(trial.suggest_categorical(name, list(range(offer.options))))
             if offer.whole:
                 return float(trial.suggest_int(name, int(offer.low), int(offer.high), log=offer.log))
-            return trial.suggest_float(name, offer.low, offer.high, log=offer.log)
+            return float(trial.suggest_float(name, offer.low, offer.high, log=offer.log))
 
         sketch = self.draw(answer)
         if sketch.error or sketch.identity in self.begun:
