@@ -11,11 +11,13 @@ from scipy.special import log_softmax
 from sklearn.datasets import load_digits
 
 from polymath import Polymath
+from polymath.model import alike
+from polymath.model.combine import Member
 from polymath.model.layers.namesakes import Namesakes
 from polymath.model.path import Path as Genes
 from polymath.model.probes import LinearProbe, Material
 from polymath.model.probes.copies import PLACES, copied, moved
-from polymath.problem import Split
+from polymath.problem import Category, Split
 
 WISHES = {"target": "label", "space": "heads", "engine": "inline", "lanes": 1, "split": Split(test_fraction=0.0)}
 
@@ -63,13 +65,22 @@ def test_rows_that_a_task_was_learned_from_are_not_judged_by_it(knowledge: Path)
         assert "first" not in again.record.built_on, (first.record.members, again.record.members)
 
 
-def test_alike_experiments_are_averaged_one_of_each_kind(knowledge: Path) -> None:
-    with Polymath(knowledge / "store") as store:
-        task = store.learn(pictures(rows_of(5, start=900), inverted=True), name="inverted", work=0.3, **WISHES)
-        weights = [member["weight"] for member in task.record.members]
-        assert max(weights) - min(weights) < 1e-3
-        labels = [str(member["label"]) for member in task.record.members]
-        assert len(set(labels)) == len(labels), "one of each kind"
+def test_heads_that_few_rows_do_not_tell_apart_are_weighed_by_their_losses() -> None:
+    truth = np.arange(8) % 2
+    feature = Category(name="label", classes=("no", "yes"))
+    assert alike.few(11, [feature]) and not alike.few(12, [feature])
+
+    def member(number: int, wrong: int, sure: float) -> Member:
+        said = np.where(np.arange(8) < wrong, 1 - truth, truth)
+        return Member(number, 0.0, {"label": sure * np.eye(2, dtype=np.float32)[said]}, ())
+
+    careful, bold, bad = member(1, 1, 2.0), member(2, 1, 20.0), member(3, 8, 2.0)
+    found = alike.alike([careful, bold, bad], [feature], {"label": truth})
+    assert [one.number for one in found] == [1, 2], "wrong about everything is no chance"
+    weights = alike.weighed([careful, bold, bad], [feature], {"label": truth})
+    assert weights == {1: 1.0}, "sure and wrong once costs more than being careful"
+    same = alike.weighed([careful, member(4, 1, 2.0), member(5, 1, 2.0)], [feature], {"label": truth}, most=2)
+    assert same == pytest.approx({1: 0.5, 4: 0.5})
 
 
 def test_namesakes_sum_probabilities() -> None:

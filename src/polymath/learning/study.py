@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from ..gating import Gate
+from ..model.alike import MOST, alike, few, weighed
 from ..model.combine import Member, mean_head, merge, select
 from ..model.decode.views import VIEWS
 from ..model.layers.scale import Scale
@@ -19,7 +20,6 @@ from ..model.replies import with_responses
 from ..model.spread import spread
 from ..predicting import HEAD, KIND, Summary, TaskRecord, needed
 from ..problem import Dataset, Feature, Reply
-from ..problem.probability import log_sum_exp
 from ..search import Experiment
 from ..search.spaces.parents import Parent
 from ..spec import canonical, plain, sha256
@@ -43,14 +43,6 @@ JUDGED_ROWS = 20_000
 """Validation rows on which ensembles are compared at most."""
 PIXELS_BETTER = 1e-4
 """By which an ensemble of answers at every pixel must be better than its best part: each member costs a whole net."""
-FEW_JUDGED = 6
-"""Validation rows per class below which cheap heads that are as good as the best count too."""
-ALIKE, MOST_ALIKE = 2.0, 5
-"""Standard errors by which an experiment may be worse than the best to be as good, and how many such are averaged."""
-SHARPNESS, LEAST_SHARE = 16.0, 0.05
-"""A weight falls by e for each 1/16 nat that answers are worse; below a twentieth it is none. Three themes of icons
-with 2, 5 and 10 of each: 0.564 on average, 0.549 with a quarter of it, 0.524 with equal weights, 0.539 the best
-alone."""
 SMOOTH = 0.1
 """Weight of the smooth loss beside a metric that moves in steps when ensembles are compared."""
 
@@ -287,11 +279,12 @@ class Study:
         if self.most_members == 1 or alone:
             return {self.best.number: 1.0}
         ranked = sorted(self.members.values(), key=lambda m: (-m.score, m.number))[:CANDIDATES]
-        if self._few:
+        assert self._rows is not None
+        if few(len(self._rows), self.dataset.problem.outputs):
             return self._alike(ranked)
         judged = self._judged
-        assert judged is not None and self._rows is not None
-        few = [
+        assert judged is not None
+        candidates = [
             Member(m.number, m.score, {name: array[judged] for name, array in m.predictions.items()}, m.paths)
             for m in ranked
         ]
@@ -308,68 +301,29 @@ class Study:
             return score - (SMOOTH * float(np.mean(smooth)) if smooth else 0.0)
 
         of_pixels = any(output.answer.kind == "map" for output in problem.outputs)
-        return select(few, problem.outputs, judge, least=PIXELS_BETTER if of_pixels else 0.0)
+        return select(candidates, problem.outputs, judge, least=PIXELS_BETTER if of_pixels else 0.0)
 
     def _alike(self, ranked: Sequence[Member]) -> dict[int, float]:
-        """The heads that the rows do not tell from the best of all, weighed by the losses of their answers.
+        """The mean of the heads that few rows do not tell from the best, where one on what is stored is among them.
 
-        Few rows choose badly among many: a mean of those that may be the best is safer than any one of them, where a
-        head on what is stored is among them. Nets that were trained on these rows are left out then: they cost more,
-        and fit few rows by chance. Where nothing stored is as good, the best stands alone. Weights as in pseudo-BMA
-        (Yao et al. 2018, arXiv:1704.02030, section 3.3), but for a set number of rows.
+        Few rows choose badly among many: such a mean is safer than any one of them. Nets that were trained on these
+        rows are left out then: they cost more, and fit few rows by chance. Where nothing stored is as good, the best
+        stands alone.
         """
-        wrong = {member.number: self._wrong(member) for member in ranked}
-        least = min(wrong.values(), key=lambda one: float(one.mean()))
-        heads = []
-        for member in ranked:
-            more = wrong[member.number] - least
-            knows = self.experiments[member.number].label != "constant" and not self._trained(member.number)
-            if knows and more.mean() <= ALIKE * more.std() / math.sqrt(len(more)):
-                heads.append(member)
-        losses = np.array([self._loss(member) for member in heads])
-        shares = np.exp(-SHARPNESS * (losses - losses.min(initial=np.inf)))
-        chosen = [(one, share) for one, share in zip(heads, shares / shares.sum(), strict=True) if share >= LEAST_SHARE]
-        chosen = sorted(chosen, key=lambda pair: -pair[1])[: min(MOST_ALIKE, self.most_members or MOST_ALIKE)]
+        outputs, targets = self.dataset.problem.outputs, self._targets(self._rows)
+        heads = [one for one in alike(ranked, outputs, targets) if self._is_head(one.number)]
+        weights = weighed(heads, outputs, targets, most=min(MOST, self.most_members or MOST)) if heads else {}
         lent = set[str]().union(*self.provenance.lent.values())
-        if not any(lent & path.addresses for member, _ in chosen for path in member.paths):
-            assert self.best is not None
-            return {self.best.number: 1.0}
-        whole = sum(share for _, share in chosen)
-        return {member.number: float(share / whole) for member, share in sorted(chosen, key=lambda one: one[0].number)}
+        if any(lent & path.addresses for number in weights for path in self.members[number].paths):
+            return weights
+        assert self.best is not None
+        return {self.best.number: 1.0}
 
-    def _trained(self, number: int) -> bool:
-        """Whether an experiment is a net, not a cheap head."""
-        return isinstance(getattr(self.experiments[number].sketch.built, "recipe", None), GradientRecipe)
-
-    def _wrong(self, member: Member) -> np.ndarray:
-        """Classes that a member gets wrong of every validation row [N]."""
-        targets, found = self._targets(self._rows), np.zeros(len(next(iter(member.predictions.values()))))
-        for feature in self._single:
-            codes = np.asarray(feature.single(targets[feature.name])).reshape(-1)
-            found += (member.predictions[feature.name].argmax(1) != codes) & (codes >= 0)
-        return found
-
-    def _loss(self, member: Member) -> float:
-        """Nats per validation row, over the outputs that are one class of it."""
-        targets, found = self._targets(self._rows), 0.0
-        for feature in self._single:
-            codes = np.asarray(feature.single(targets[feature.name])).reshape(-1)
-            answers = member.predictions[feature.name].astype(np.float64)[codes >= 0]
-            sure = answers[np.arange(len(answers)), codes[codes >= 0]]
-            found += float((log_sum_exp(answers) - sure).mean()) if len(answers) else 0.0
-        return found
-
-    @property
-    def _single(self) -> list[Feature]:
-        """Outputs that are one class of a row."""
-        return [f for f in self.dataset.problem.outputs if f.averaged == "categories" and f.answer.kind == "vector"]
-
-    @property
-    def _few(self) -> bool:
-        """Fewer rows judge than could tell one combination from another."""
-        assert self._rows is not None
-        widths = [feature.head_width for feature in self._single]
-        return bool(widths) and len(self._rows) < FEW_JUDGED * max(widths)
+    def _is_head(self, number: int) -> bool:
+        """Whether an experiment is a cheap head that looks at the row, not a net."""
+        experiment = self.experiments[number]
+        trained = isinstance(getattr(experiment.sketch.built, "recipe", None), GradientRecipe)
+        return not trained and experiment.label != "constant"
 
     def _combined(self, weights: Mapping[int, float]) -> dict[str, np.ndarray]:
         members = [self.members[number] for number in weights]
