@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from .predicting import HEAD, Predictor, TaskRecord, bring, load_record, load_version, rollback, versions
-from .spec import Json, num_bytes, seconds
+from .spec import Json
 from .store import Collected, Copied, Merged, Store, StoreError, rebuild, verify
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from .problem import Problem
     from .serving import Serving
 
-__all__ = ["Polymath", "StoreError", "Task", "num_bytes", "rebuild", "seconds", "verify"]
+__all__ = ["Polymath", "StoreError", "Task", "rebuild", "verify"]
 
 
 class Polymath:
@@ -60,17 +60,10 @@ class Polymath:
         Other wishes: see `polymath.learning.Wishes`.
         The same call again goes on where it stopped. Raises BadInput when the data cannot be used.
         """
-        from .learning import Silent, learn, wished
+        from .learning import Silent, Wishes, learn
 
         targets = (target,) if isinstance(target, str) else tuple(target or ())
-        memory = wishes.pop("memory", None)
-        wish = wished(
-            name=name or "",
-            targets=targets,
-            budget_seconds=None if budget is None else seconds(budget),
-            memory_bytes=None if memory is None else num_bytes(memory),
-            **wishes,
-        )
+        wish = Wishes.wished(budget, name=name or "", targets=targets, **wishes)
         record = learn(data, store=self.store, wishes=wish, listener=listener or Silent(), problem=problem)
         return Task(self.store, record)
 
@@ -103,10 +96,10 @@ class Polymath:
         Gives the name under which they stand in `Task.record.built_on` of tasks that use them. Of the wishes of
         `polymath.learning.Wishes` count types, ignore, seed and cache. Raises BadInput when there is nothing to learn.
         """
-        from .learning import Silent, wished
+        from .learning import Silent, Wishes
         from .learning.absorb import absorb
 
-        wish = wished(name=name or "", budget_seconds=seconds(budget), **wishes)
+        wish = Wishes.wished(budget, name=name or "", **wishes)
         return absorb(data, store=self.store, wishes=wish, listener=listener or Silent()).head
 
     def predict_many(self, requests: Sequence[tuple[str, Any]]) -> list[list[dict[str, Json]]]:
@@ -228,15 +221,9 @@ class Task:
         Published only if better, and not worse by more than noise on the old rows or on the new ones. Wishes: see
         `polymath.learning.Wishes`; those about the problem do not count, the task has its own. Raises BadInput.
         """
-        from .learning import Silent, refresh, wished
+        from .learning import Silent, Wishes, refresh
 
-        memory = wishes.pop("memory", None)
-        wish = wished(
-            name=self.name,
-            budget_seconds=None if budget is None else seconds(budget),
-            memory_bytes=None if memory is None else num_bytes(memory),
-            **wishes,
-        )
+        wish = Wishes.wished(budget, name=self.name, **wishes)
         self.record, found = refresh(data, store=self.store, wishes=wish, listener=listener or Silent())
         self._predictor = None
         return found

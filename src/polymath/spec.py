@@ -13,7 +13,7 @@ import math
 import re
 from typing import Any, Self, TypeAlias
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 Json: TypeAlias = bool | int | float | str | list["Json"] | dict[str, "Json"] | None
 
@@ -137,6 +137,12 @@ _SIZES = {
     "GI": 2**30,
     "TI": 2**40,
 }
+
+
+def first_fault(error: ValidationError) -> tuple[str, str, Any]:
+    """Of what pydantic found wrong the first: the field with dots, what is wrong with it, and its value."""
+    first = error.errors(include_url=False, include_context=False)[0]
+    return ".".join(str(part) for part in first["loc"]), first["msg"].removeprefix("Value error, "), first["input"]
 
 
 def seconds(text: str | float) -> float:

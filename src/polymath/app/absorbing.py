@@ -27,11 +27,12 @@ def absorb(
     **wishes: Any,
 ) -> None:
     """Learn features and say what is now there."""
+    from ..learning import Wishes
     from ..learning.absorb import absorb as absorb_
     from .progress import Progress
 
     named = {"name": commands.task_name(name), "types": commands.pairs(types)}
-    wish = commands.wished(budget, memory, ignore=ignore, begin=begin, **named, **wishes)
+    wish = Wishes.wished(budget, memory, ignore=ignore, begin=begin, **named, **wishes)
     with Polymath(store) as knowledge, Progress(wish) as progress:
         found = absorb_(data, store=knowledge.store, wishes=wish, listener=progress)
     if as_json:

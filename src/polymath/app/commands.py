@@ -6,17 +6,14 @@ import errno
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from ..knowledge import Polymath, StoreError, Task, num_bytes, seconds
+from ..knowledge import Polymath, StoreError, Task
 from ..knowledge import rebuild as rebuild_
 from ..knowledge import verify as verify_
 from ..predicting import bring
 from ..spec import BadInput, plain
 from . import output, terminal, whole
-
-if TYPE_CHECKING:
-    from ..learning import Wishes
 
 
 def learn(
@@ -38,13 +35,14 @@ def learn(
     **wishes: Any,
 ) -> None:
     """Learn a task and say what came out."""
+    from ..learning import Wishes
     from ..learning import learn as learn_
     from ..learning.costs import parse_cost
     from ..problem import Problem
     from .progress import Progress
 
     described = Problem.load(problem) if problem is not None else None
-    wish = wished(
+    wish = Wishes.wished(
         budget,
         memory,
         name=task_name(name),
@@ -64,20 +62,6 @@ def learn(
             terminal.print_json(_line(task))
         else:
             output.learned(task, store=store)
-
-
-def wished(budget: str | None, memory: str | None = None, **wishes: Any) -> Wishes:
-    """What a command was asked for; a wrong option becomes one line."""
-    from ..learning import Wishes
-
-    try:
-        return Wishes(
-            budget_seconds=None if budget is None else seconds(budget),
-            memory_bytes=None if memory is None else num_bytes(memory),
-            **wishes,
-        )
-    except ValueError as error:
-        raise _wrong_option(error) from error
 
 
 def own(layers: list[str] | None) -> tuple[str, ...]:
@@ -301,13 +285,3 @@ def _split(text: str | None, test_fraction: float) -> Any:
             value=text or test_fraction,
             remedy="Use random, stratified, group:COLUMN or time:COLUMN, and a share from 0 to 0.99.",
         ) from error
-
-
-def _wrong_option(error: ValueError) -> BadInput:
-    if isinstance(error, BadInput):
-        return error
-    found: list[dict[str, Any]] = getattr(error, "errors", lambda **_: [])(include_url=False)
-    if not found:
-        return BadInput(str(error))
-    option = str(found[0]["loc"][0]) if found[0]["loc"] else ""
-    return BadInput(f"option {option}: {found[0]['msg'].removeprefix('Value error, ')}", value=found[0].get("input"))

@@ -18,10 +18,11 @@ def consolidate(
     only: tuple[str, ...], *, begin: float, budget: str, seed: int, device: str, store: str | Path, as_json: bool
 ) -> None:
     """Learn a trunk, move what it serves, and say so."""
+    from ..learning import Wishes
     from ..learning.consolidate import consolidate as consolidate_
     from .progress import Progress
 
-    wish = commands.wished(budget, begin=begin, seed=seed, device=device)
+    wish = Wishes.wished(budget, begin=begin, seed=seed, device=device)
     with commands.opened(store) as knowledge, Progress(wish) as progress:
         found = consolidate_(knowledge.store, wishes=wish, listener=progress, only=only)
     if as_json:

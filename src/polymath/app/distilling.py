@@ -24,10 +24,11 @@ def distill(
     **wishes: Any,
 ) -> None:
     """Teach a student and say how good and how fast it is beside its teacher."""
+    from ..learning import Wishes
     from ..learning.distill import distill as distill_
     from .progress import Progress
 
-    wish = commands.wished(budget, memory, name=task, begin=begin, **wishes)
+    wish = Wishes.wished(budget, memory, name=task, begin=begin, **wishes)
     with commands.opened(store) as knowledge, Progress(wish) as progress:
         _, found = distill_(
             data, store=knowledge.store, wishes=wish, listener=progress, name=commands.task_name(name) or None

@@ -28,10 +28,11 @@ def refresh(
     **wishes: Any,
 ) -> None:
     """Learn a task further and say which version is in force now."""
+    from ..learning import Wishes
     from ..learning import refresh as refresh_
     from .progress import Progress
 
-    wish = commands.wished(budget, memory, name=task, begin=begin, **wishes)
+    wish = Wishes.wished(budget, memory, name=task, begin=begin, **wishes)
     with commands.opened(store) as knowledge, Progress(wish) as progress:
         _, found = refresh_(data, store=knowledge.store, wishes=wish, listener=progress)
     if as_json:

@@ -9,8 +9,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..knowledge import Polymath, seconds
-from ..spec import BadInput, plain, printable
+from ..knowledge import Polymath
+from ..spec import BadInput, plain, printable, seconds
 from . import commands, terminal
 from .terminal import duration, number
 

@@ -7,7 +7,6 @@ one to a record of kind `rule` or `cell` and lets the head `rule/NAME` or `cell/
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,6 +14,7 @@ from typing import Any, Literal, Protocol
 
 from pydantic import Field
 
+from ..engine import cores
 from ..search import Clock, Entry, Experiment, Ledger
 from ..spec import BadInput, Spec, plain
 from ..store import Draft, Store
@@ -77,7 +77,7 @@ class Order:
     """At most so many; with this alone the result depends on the seed and the lanes, never on speed."""
     generator: str = "bandit"
     seed: int = 0
-    lanes: int = os.cpu_count() or 1
+    lanes: int = field(default_factory=cores)
     watcher: Watcher = field(default_factory=Silent)
     stop: Callable[[], bool] = lambda: False
 

@@ -3,6 +3,6 @@
 from .compose import learn
 from .refresh import Refreshed, refresh
 from .study import Study
-from .wishes import Listener, Silent, Wishes, wished
+from .wishes import Listener, Silent, Wishes
 
-__all__ = ["Listener", "Refreshed", "Silent", "Study", "Wishes", "learn", "refresh", "wished"]
+__all__ = ["Listener", "Refreshed", "Silent", "Study", "Wishes", "learn", "refresh"]

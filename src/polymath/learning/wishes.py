@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
 
 from pydantic import Field, ValidationError
 
@@ -16,7 +16,7 @@ from ..problem import Split
 from ..search.cutters import cutters
 from ..search.generators import generators
 from ..search.spaces.designs import SPACES
-from ..spec import BadInput, Spec, printable
+from ..spec import BadInput, Spec, first_fault, num_bytes, seconds
 from .costs import FREE, Cost
 
 if TYPE_CHECKING:
@@ -74,20 +74,22 @@ class Wishes(Spec):
     test: str | None = None
     validation: str | None = None
 
-
-def wished(**given: Any) -> Wishes:
-    """The wishes of a call in Python. Raises BadInput that names the first one that is unknown or cannot be."""
-    try:
-        return Wishes(**given)
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_context=False)[0]
-    name = str(first["loc"][0])
-    if name not in Wishes.model_fields:
-        near = difflib.get_close_matches(name, Wishes.model_fields, n=1)
-        offered = f"Did you mean {near[0]}?" if near else f"There are {', '.join(sorted(Wishes.model_fields))}."
-        raise BadInput(f"there is no wish called {name!r}", remedy=offered)
-    what = first["msg"].removeprefix("Value error, ")
-    raise BadInput(f"{'.'.join(str(part) for part in first['loc'])}: {what}", value=printable(str(first["input"])))
+    @classmethod
+    def wished(cls, budget: str | float | None = None, memory: str | int | None = None, **given: Any) -> Self:
+        """What was asked for, on the command line or in Python. Raises BadInput that names the first wish that is
+        unknown or cannot be. `budget`: seconds, or as in '10m'; `memory`: bytes, or as in '4GB'.
+        """
+        times = {} if budget is None else {"budget_seconds": seconds(budget)}
+        sizes = {} if memory is None else {"memory_bytes": num_bytes(memory)}
+        try:
+            return cls(**times, **sizes, **given)
+        except ValidationError as error:
+            name, what, value = first_fault(error)
+        if name not in cls.model_fields and name in given:
+            near = difflib.get_close_matches(name, cls.model_fields, n=1)
+            offered = f"Did you mean {near[0]}?" if near else f"There are {', '.join(sorted(cls.model_fields))}."
+            raise BadInput(f"there is no wish called {name!r}", remedy=offered)
+        raise BadInput(f"{name}: {what}", value=value)
 
 
 class Listener(Protocol):

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 from pydantic import Field, ValidationError, field_serializer, field_validator, model_validator
 
-from ..spec import BadInput, Spec, canonical, loads
+from ..spec import BadInput, Spec, canonical, first_fault, loads
 from . import _toml, metrics
 from .features import Feature, Graded, parse_feature
 from .features.base import BadValue, Encoded, Metric
@@ -325,8 +325,6 @@ def _constant_scores(output: Feature, target: np.ndarray) -> dict[str, float]:
 
 def _bad_field(error: ValidationError, *, file: Path | None = None) -> BadInput:
     """The first thing wrong, by the name of its field."""
-    first = error.errors(include_url=False, include_context=False)[0]
-    field = ".".join(str(part) for part in first["loc"])
-    what = first["msg"].removeprefix("Value error, ")
+    field, what, _ = first_fault(error)
     more = f" ({error.error_count() - 1} more)" if error.error_count() > 1 else ""
     return BadInput(f"field {field}: {what}{more}" if field else f"{what}{more}", file=file)

@@ -7,7 +7,7 @@ from typing import Any, Self
 
 from pydantic import Field, ValidationError, model_validator
 
-from ...spec import BadInput, Spec
+from ...spec import BadInput, Spec, first_fault
 
 
 class Decoding(Spec):
@@ -41,11 +41,10 @@ class Decoding(Spec):
         try:
             return cls.model_validate(dict(settings))
         except ValidationError as error:
-            first = error.errors(include_url=False, include_context=False)[0]
-            name = ".".join(map(str, first["loc"])) or ", ".join(settings)
-            what = first["msg"].removeprefix("Value error, ")
+            field, what, value = first_fault(error)
+            name = field or ", ".join(settings)
             remedy = f"Settings: {', '.join(cls.model_fields)}."
-            raise BadInput(f"how texts are looked for: {name}: {what}", value=first["input"], remedy=remedy) from None
+            raise BadInput(f"how texts are looked for: {name}: {what}", value=value, remedy=remedy) from None
 
     @model_validator(mode="after")
     def _fits_together(self) -> Decoding:
