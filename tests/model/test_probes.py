@@ -210,6 +210,43 @@ def test_forests_are_those_of_scikit_learn():
     assert np.abs(got[:, 0] - model.predict(row)).max() < 1e-5
 
 
+def test_trees_answer_the_same_in_blocks_and_one_by_one():
+    """Blocks of rows and trees, and leaving out what has arrived, against a walk of one row down one tree."""
+    rng = np.random.default_rng(0)
+    trees, depth, columns, codes = 150, 6, 5, 8
+    nodes = 2 ** (depth + 1) - 1
+    column = rng.integers(0, columns, (trees, nodes))
+    column[:, 0] = 4  # every tree begins with the codes
+    threshold, missing_left = rng.normal(size=(trees, nodes)).astype(np.float32), rng.random((trees, nodes)) < 0.5
+    place = np.arange(nodes)
+    leaf = (2 * place + 2 >= nodes) | (rng.random((trees, nodes)) < 0.2)
+    leaf[:, 0] = False
+    left, right = np.where(leaf, place, 2 * place + 1), np.where(leaf, place, 2 * place + 2)
+    value, sets = rng.normal(size=(trees, nodes)).astype(np.float32), rng.random((trees, 256)) < 0.5
+    rows = rng.normal(size=(1100, columns)).astype(np.float32)
+    rows[:, 4] = rng.integers(0, codes, 1100)
+    rows[rng.random(rows.shape) < 0.1] = np.nan
+
+    made = [
+        _convert.Tree(column[t], threshold[t], left[t], right[t], missing_left[t], value[t][:, None], {0: sets[t]})
+        for t in range(trees)
+    ]
+    form = vector(columns, categories=(0, 0, 0, 0, codes))
+
+    def walked(row, t):
+        node = 0
+        while not leaf[t, node]:
+            x = row[column[t, node]]
+            known = sets[t, int(x)] if node == 0 and not np.isnan(x) else x <= threshold[t, node]
+            node = (left if (missing_left[t, node] if np.isnan(x) else known) else right)[t, node]
+        return float(value[t, node])
+
+    expected = [sum(walked(row, t) for t in range(trees)) for row in rows]
+    got = through_layer(made, np.zeros(1), rows, form)
+    np.testing.assert_allclose(got[:, 0], expected, rtol=1e-5, atol=1e-5)
+    np.testing.assert_array_equal(through_layer(made, np.zeros(1), rows[7:8], form)[0], got[7])
+
+
 def test_thresholds_round_so_that_float32_splits_alike():
     random = np.random.default_rng(0)
     values = random.normal(size=1000).astype(np.float32)
