@@ -15,6 +15,7 @@ import numpy as np
 from pydantic import Field
 
 from ..model.build import build
+from ..model.combine import Member
 from ..model.path import Path
 from ..problem import Dataset
 from ..search.choices import Recorder, first
@@ -89,6 +90,13 @@ class Charges:
             forms, identities = path.forms(ports := self.dataset.problem.all_ports), path.identities()
             work |= {identities[gene.name]: gene.layer.work(*inputs) for gene, inputs in path.walk(ports, forms)}
         return Bill(frozenset().union(*(path.addresses for path in paths)), work)
+
+    def charging(self, members: Sequence[Member]) -> Callable[[float, frozenset[int]], float]:
+        """What takes off a quality what some of these members, by number, cost together."""
+        if not self.cost:
+            return lambda quality, _: quality
+        bills = {member.number: self.bill(member.paths) for member in members}
+        return lambda quality, numbers: self.charged(quality, [bills[number] for number in numbers])
 
     def charged(self, quality: float, bills: Sequence[Bill]) -> float:
         """The quality after what is on these bills, once each."""

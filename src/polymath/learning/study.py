@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from ..gating import Gate
-from ..model.alike import MOST, alike, few, weighed
-from ..model.combine import Member, mean_head, merge, select
+from ..model.alike import few
+from ..model.combine import Member, mean_head, merge
 from ..model.decode.views import VIEWS
 from ..model.layers.scale import Scale
 from ..model.path import Gene, Path
@@ -25,6 +25,7 @@ from ..search.spaces.parents import Parent
 from ..spec import canonical, plain, sha256
 from ..store import Store
 from ..train.recipe import GradientRecipe
+from .chosen import best_together, safe_mean
 from .costs import FREE, Charges, Cost
 from .examined import EVIDENCE_VALUES, Judged, examine, scores_of, shown_score
 from .parents import imported
@@ -41,10 +42,6 @@ CONTINUABLE = 8
 """Best experiments whose checkpoints are kept after the end, for a run with more budget."""
 JUDGED_ROWS = 20_000
 """Validation rows on which ensembles are compared at most."""
-PIXELS_BETTER = 1e-4
-"""By which an ensemble of answers at every pixel must be better than its best part: each member costs a whole net."""
-SMOOTH = 0.1
-"""Weight of the smooth loss beside a metric that moves in steps when ensembles are compared."""
 
 
 @dataclass(frozen=True)
@@ -274,50 +271,20 @@ class Study:
         return True
 
     def _choose(self) -> dict[int, float]:
-        assert self.best is not None
-        alone = any(output.shown is not None for output in self.dataset.problem.outputs)
-        if self.most_members == 1 or alone:
-            return {self.best.number: 1.0}
-        ranked = sorted(self.members.values(), key=lambda m: (-m.score, m.number))[:CANDIDATES]
-        assert self._rows is not None
-        if few(len(self._rows), self.dataset.problem.outputs):
-            return self._alike(ranked)
-        judged = self._judged
-        assert judged is not None
-        candidates = [
-            Member(m.number, m.score, {name: array[judged] for name, array in m.predictions.items()}, m.paths)
-            for m in ranked
-        ]
-        targets = self._targets(self._rows[judged])
+        """Weights by number of the experiments that the final path is made of."""
         problem = self.dataset.problem
-
-        bills = {m.number: self._charges.bill(m.paths) for m in ranked} if self.provenance.cost else {}
-
-        def judge(raw: Mapping[str, np.ndarray], chosen: frozenset[int]) -> float:
-            scores = self._scores(raw, targets)
-            smooth = [s["log_loss"] for s in scores.values() if "log_loss" in s]
-            score = problem.score(scores)
-            score = self._charges.charged(score, [bills[number] for number in chosen]) if bills else score
-            return score - (SMOOTH * float(np.mean(smooth)) if smooth else 0.0)
-
-        of_pixels = any(output.answer.kind == "map" for output in problem.outputs)
-        return select(candidates, problem.outputs, judge, least=PIXELS_BETTER if of_pixels else 0.0)
-
-    def _alike(self, ranked: Sequence[Member]) -> dict[int, float]:
-        """The mean of the heads that few rows do not tell from the best, where one on what is stored is among them.
-
-        Few rows choose badly among many: such a mean is safer than any one of them. Nets that were trained on these
-        rows are left out then: they cost more, and fit few rows by chance. Where nothing stored is as good, the best
-        stands alone.
-        """
-        outputs, targets = self.dataset.problem.outputs, self._targets(self._rows)
-        heads = [one for one in alike(ranked, outputs, targets) if self._is_head(one.number)]
-        weights = weighed(heads, outputs, targets, most=min(MOST, self.most_members or MOST)) if heads else {}
-        lent = set[str]().union(*self.provenance.lent.values())
-        if any(lent & path.addresses for number in weights for path in self.members[number].paths):
-            return weights
-        assert self.best is not None
-        return {self.best.number: 1.0}
+        assert self.best is not None and self._rows is not None and self._judged is not None
+        alone = {self.best.number: 1.0}
+        if self.most_members == 1 or any(output.shown is not None for output in problem.outputs):
+            return alone
+        ranked = sorted(self.members.values(), key=lambda m: (-m.score, m.number))[:CANDIDATES]
+        if few(len(self._rows), problem.outputs):
+            lent, targets = set[str]().union(*self.provenance.lent.values()), self._targets(self._rows)
+            return (
+                safe_mean(ranked, problem, targets, is_head=self._is_head, lent=lent, most=self.most_members) or alone
+            )
+        charged, targets = self._charges.charging(ranked), self._targets(self._rows[self._judged])
+        return best_together(ranked, problem, targets, rows=self._judged, charged=charged)
 
     def _is_head(self, number: int) -> bool:
         """Whether an experiment is a cheap head that looks at the row, not a net."""
