@@ -12,6 +12,7 @@ import pytest
 
 from polymath.problem import Category, Dataset, Image, Number, Problem, Text, dataset, near_duplicates
 from polymath.problem.features._pictures import as_png
+from polymath.problem.form import pixels
 from polymath.problem.sources.rows import Origins, Rows
 from polymath.spec import BadInput
 
@@ -121,6 +122,21 @@ def test_pictures_are_decoded_once_for_any_folds(tmp_path, monkeypatch):
     Dataset.build(rows, PROBLEM, make_folds(), tmp_path)
     Dataset.build(rows, PROBLEM, np.roll(make_folds(), 1), tmp_path)
     assert len(list((tmp_path / "encoded").glob("*.npy"))) == 1
+
+
+def test_pictures_in_pieces_are_as_alike_as_in_one(tmp_path, monkeypatch):
+    rows = make_rows(make_table())
+    whole = near_duplicates(rows, PROBLEM, tmp_path / "whole")["picture"]
+    monkeypatch.setattr(dataset, "chunk_rows", lambda *_: 7)
+    assert (near_duplicates(rows, PROBLEM, tmp_path / "pieces")["picture"] == whole).all()
+    files = [next((tmp_path / name / "encoded").glob("*.npy")).read_bytes() for name in ("whole", "pieces")]
+    assert files[0] == files[1]
+
+
+@pytest.mark.parametrize("side, most", [(28, 1 << 24), (64, 1 << 24), (256, 1 << 26), (1024, 1 << 30)])
+def test_few_pictures_are_held_at_a_time(side, most):
+    rows = dataset.chunk_rows(pixels(3, side, side))
+    assert 3 * side * side * rows <= most and rows >= 256
 
 
 def test_every_row_and_value_that_is_not_used_is_counted(tmp_path, small_chunks):

@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import tracemalloc
 
 import numpy as np
 import pandas as pd
@@ -17,7 +18,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from polymath.problem.sources import read
+from polymath.problem.sources import fingerprint, read
 from polymath.spec import BadInput
 
 HEADER, ROWS = "a,b,c,d\n", ["1,0.5,x,2020-01-01", "2,1e-3,y,2020-01-02", ",NA,?,", "4,7,x,2021-12-31"]
@@ -253,6 +254,18 @@ def test_fingerprint_follows_content(tmp_path):
     )
     assert read(one).fingerprint == read(two).fingerprint != read(three).fingerprint
     assert read({"a": [1, 2]}).fingerprint == read({"a": [1, 2]}).fingerprint != read({"a": [1, 3]}).fingerprint
+
+
+def test_a_name_among_many_takes_little_memory(tmp_path):
+    path = write(tmp_path / "t.csv", TEXT)
+    fingerprint.of_files([("warm", str(path))])
+    tracemalloc.start()
+    try:
+        fingerprint.of_files((f"{number:05}.png", str(path)) for number in range(4_000))
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert most / 4_000 < 400  # bytes; with a Path and all that stat tells it was 1,000
 
 
 # Folders ---------------------------------------------------------------------------------------------------------
@@ -509,7 +522,7 @@ def test_a_header_alone_is_refused_by_a_process_that_ends_well(tmp_path, content
     file = tmp_path / "header.csv"
     file.write_bytes(content)
     asked = f"""
-from polymath.problem.sources import read
+from polymath.problem.sources import fingerprint, read
 try:
     read({str(file)!r})
 except ValueError as error:

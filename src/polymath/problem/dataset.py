@@ -17,7 +17,7 @@ import tempfile
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -39,8 +39,10 @@ from .sources.spill import give_back
 
 FORMAT = 1
 TEST = -1
-MOST_VALUES = CHUNK * 3 * 64 * 64
-"""Of pictures that are encoded at a time: 0.8 GB of bytes."""
+USUAL_VALUES, LEAST_ROWS = 1 << 24, 256
+"""Of pictures that are encoded at a time: 16 MB of bytes, and of large ones at least so many."""
+MOST_VALUES = LEAST_ROWS * 3 * 1024 * 1024
+"""Of so many very large ones at most: 0.8 GB of bytes."""
 UNUSED = -2
 """Fold of a row that could not be used: it has its place in the arrays, and is in no part."""
 
@@ -168,7 +170,7 @@ def near_duplicates(rows: Rows, problem: Problem, folder: str | Path) -> dict[st
             continue
         once = encoded_once(rows, feature, Path(folder))
         if once.feature.form.kind == "map":
-            result[feature.name] = image_hashes(once.array)
+            result[feature.name] = np.concatenate([image_hashes(part) for part in once.parts()])
     return result
 
 
@@ -180,6 +182,12 @@ class EncodedOnce:
     array: np.ndarray
     bad: tuple[BadValue, ...]
     file: Path
+
+    def parts(self) -> Iterator[np.ndarray]:
+        """The array in pieces, each a map of its own: pages count as memory for as long as their map is open."""
+        step = chunk_rows(self.feature.form)
+        for start in range(0, len(self.array), step):
+            yield np.load(self.file, mmap_mode="r")[start : start + step]
 
 
 def encoded_once(rows: Rows, feature: Feature, folder: Path) -> EncodedOnce:
@@ -213,7 +221,7 @@ def _encode_into(path: Path, column: pa.ChunkedArray, feature: Feature) -> list[
 def chunk_rows(*forms: Form) -> int:
     """Rows to encode at a time: fewer where pictures are large."""
     largest = max((math.prod((form.width, *form.size)) for form in forms if form.kind == "map"), default=1)
-    return max(1, min(CHUNK, MOST_VALUES // largest))
+    return max(1, min(CHUNK, MOST_VALUES // largest, max(LEAST_ROWS, USUAL_VALUES // largest)))
 
 
 class ArrayFiles:

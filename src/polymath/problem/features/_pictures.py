@@ -187,7 +187,9 @@ def decode(
 
     with _pool() as pool:
         # Many rows per task: handing one picture to a thread costs as much as decoding a small one.
-        blocks = [range(start, min(start + 64, len(raw.items))) for start in range(0, len(raw.items), 64)]
+        count = len(raw.items)
+        step = max(1, min(64, -(-count // (4 * (os.cpu_count() or 1)))))
+        blocks = [range(start, min(start + step, count)) for start in range(0, count, step)]
         reasons = [
             (row, reason)
             for block, found in zip(blocks, pool.map(lambda block: [one(row) for row in block], blocks), strict=True)
@@ -334,7 +336,7 @@ def image_hashes(pictures: np.ndarray) -> np.ndarray:
     """
     result = np.empty(len(pictures), dtype=np.uint64)
     weights = np.uint64(1) << np.arange(64, dtype=np.uint64)
-    step = max(1, min(4096, 4096 * 64 * 64 // max(pictures.shape[2] * pictures.shape[3], 1)))
+    step = max(1, min(1024, 1024 * 64 * 64 // max(pictures.shape[2] * pictures.shape[3], 1)))
     for start in range(0, len(pictures), step):
         block = pictures[start : start + step]
         small = _areas(block.mean(axis=1, dtype=np.float32), 8, 9)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterable
 from pathlib import Path
+from typing import NamedTuple
 
 import pyarrow as pa
 
@@ -14,20 +16,34 @@ WHOLE_FILES = 3_000
 NUM_SAMPLES, SAMPLE_BYTES = 64, 1 << 16
 
 
-def of_files(files: Iterable[tuple[str, Path]]) -> str:
+def of_files(files: Iterable[tuple[str, str | Path]]) -> str:
     """Fingerprint of named files. Small data are hashed whole, so a copy has the same fingerprint."""
-    known = [(name, path, path.stat()) for name, path in files]
-    whole = len(known) <= WHOLE_FILES and sum(stat.st_size for _, _, stat in known) <= WHOLE_BYTES
+    known = sorted((_Known.of(name, path) for name, path in files), key=lambda one: one.name)
+    whole = len(known) <= WHOLE_FILES and sum(one.size for one in known) <= WHOLE_BYTES
     digest = hashlib.sha256()
-    for name, path, stat in sorted(known, key=lambda one: one[0]):
-        digest.update(f"{name}\0{stat.st_size}\0".encode("utf-8", "surrogateescape"))
+    for one in known:
+        digest.update(f"{one.name}\0{one.size}\0".encode("utf-8", "surrogateescape"))
         if whole:
-            digest.update(hashlib.sha256(path.read_bytes()).digest())
+            digest.update(hashlib.sha256(Path(one.path).read_bytes()).digest())
         else:
-            digest.update(f"{stat.st_mtime_ns}\0".encode())
+            digest.update(f"{one.time}\0".encode())
             if len(known) <= NUM_SAMPLES:
-                digest.update(samples(path, stat.st_size))
+                digest.update(samples(Path(one.path), one.size))
     return digest.hexdigest()
+
+
+class _Known(NamedTuple):
+    """A file in a quarter of a kilobyte: of 60,000 pictures, `Path` and all that `stat` tells took 60 MB."""
+
+    name: str
+    path: str | Path
+    size: int
+    time: int
+
+    @classmethod
+    def of(cls, name: str, path: str | Path) -> _Known:
+        stat = os.stat(path)
+        return cls(name, path, stat.st_size, stat.st_mtime_ns)
 
 
 def samples(path: Path, size: int) -> bytes:

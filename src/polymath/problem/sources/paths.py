@@ -44,6 +44,11 @@ class Finder:
             self.used.add(path)
         return ("", reason) if reason else (path, "")
 
+    def below(self, path: str) -> str:
+        """An absolute path as seen from the folder."""
+        start = self.base.rstrip(os.sep) + os.sep
+        return path[len(start) :] if path.startswith(start) else os.path.relpath(path, self.base)
+
     def _list(self, folder: str) -> dict[str, str]:
         """Name -> why it cannot be used, "" if it can."""
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import stat
 from collections.abc import Sequence
@@ -23,6 +24,9 @@ from .paths import Finder, resolve
 from .rows import Origins, Rows, Tally
 from .spill import Loaded, Room, give_back
 from .walk import File, kind_of, walk
+
+MANY_FILES = 10_000
+"""Names of so many files leave holes that Python keeps as long as a few freed tuples lie there: of 60,000, 20 MB."""
 
 
 def read(
@@ -47,6 +51,8 @@ def read(
         parts = [("train", part), *((word, read_one(one, tally, room)) for word, one in others)]
         part = joined(parts, tally)
     rows = finished(part, source, tally)
+    if rows.file_columns and len(rows) >= MANY_FILES:
+        gc.collect()
     give_back()
     return rows
 
@@ -171,7 +177,7 @@ def read_files(paths: Sequence[Path], tally: Tally) -> Part:
         full = os.path.abspath(path)
         files.append(File((os.path.basename(full),), full, path.stat().st_size))
     found = folders.listing(files, folder=Path(files[0].path), tally=tally)
-    mark = fingerprint.of_files((str(i), Path(file.path)) for i, file in enumerate(files))
+    mark = fingerprint.of_files((str(i), file.path) for i, file in enumerate(files))
     return from_listing(found, mark)
 
 
@@ -198,7 +204,7 @@ def read_folder(path: Path, tally: Tally, room: Room) -> Part:
     layout = folders.layout(files)
     if layout.tables and (part := read_tables(layout, path, tally, room)):
         return part
-    mark = opened(path, lambda: fingerprint.of_files(("/".join(file.parts), Path(file.path)) for file in files))
+    mark = opened(path, lambda: fingerprint.of_files(("/".join(file.parts), file.path) for file in files))
     return from_listing(folders.listing(files, folder=path, tally=tally), mark)
 
 
@@ -213,7 +219,7 @@ def read_pairs(files: Sequence[File], folder: Path, tally: Tally) -> Part | None
     return Part(
         found.table,
         Origins(found.files, np.arange(count), np.ones(count, dtype=np.int64)),
-        opened(folder, lambda: fingerprint.of_files(("/".join(file.parts), Path(file.path)) for file in found.named)),
+        opened(folder, lambda: fingerprint.of_files(("/".join(file.parts), file.path) for file in found.named)),
         file_columns={"image": "image"} | ({found.mask: "image"} if plain else {}),
         given_split=found.given_split,
         target_hint=found.mask,
@@ -226,7 +232,7 @@ def read_parallel(files: Sequence[File], folder: Path, tally: Tally) -> Part | N
     found = opened(folder, lambda: parallel.parallel(files, folder=folder, tally=tally))
     if found is None:
         return None
-    mark = opened(folder, lambda: fingerprint.of_files(("/".join(file.parts), Path(file.path)) for file in found.named))
+    mark = opened(folder, lambda: fingerprint.of_files(("/".join(file.parts), file.path) for file in found.named))
     return Part(found.table, found.origins, mark, given_split=found.given_split)
 
 
@@ -287,8 +293,8 @@ def with_paths(part: Part, finder: Finder, path: Path, tally: Tally) -> Part:
             remedy="Names are relative to the folder of the table.",
         )
     files = list(done.file_columns)
-    content = [p for name in files for p in done.table[name].to_pylist() if p is not None]
-    named = fingerprint.of_files((os.path.relpath(p, finder.base), Path(p)) for p in set(content))
+    content = {p for name in files for p in done.table[name].to_pylist() if p is not None}
+    named = fingerprint.of_files((finder.below(p), p) for p in content)
     mark = fingerprint.join(part.fingerprint, named)
     return Part(done.table, part.origins.take(done.kept), mark, file_columns=done.file_columns)
 
