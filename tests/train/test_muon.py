@@ -30,9 +30,11 @@ def step(module: nn.Module, optimizer: torch.optim.Optimizer, seed: int) -> floa
 
 
 def test_orthogonal_brings_singular_values_near_one_and_keeps_directions() -> None:
-    matrices = torch.randn(2, 12, 40, generator=torch.Generator().manual_seed(0))
-    wide, tall = orthogonal(matrices), orthogonal(matrices.mT)
-    for given, turned in zip((*matrices, *matrices.mT), (*wide, *tall), strict=True):
+    draw = torch.Generator().manual_seed(0)
+    shapes = ((12, 40), (12, 60), (12, 40), (96, 300), (96, 300), (30, 70))
+    matrices = [torch.randn(*shape, generator=draw) for shape in shapes]
+    matrices += [matrix.mT for matrix in matrices]  # tall ones too, all in one call
+    for given, turned in zip(matrices, orthogonal(matrices), strict=True):
         assert turned.shape == given.shape
         values = torch.linalg.svdvals(turned)
         assert values.min() > 0.3 and values.max() < 1.4

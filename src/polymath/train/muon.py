@@ -8,7 +8,7 @@ and needs no tuning by size. On a small net for CIFAR-10 two epochs gave 79.6 % 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
@@ -61,13 +61,8 @@ class Muon(torch.optim.Optimizer):
         torch._foreach_mul_(averages, group["momentum"])
         torch._foreach_add_(averages, gradients)
         directions = list(torch._foreach_add(gradients, averages, alpha=group["momentum"]))  # Nesterov
-        shapes: dict[torch.Size, list[int]] = {}
-        for place, parameter in enumerate(filters):
-            shapes.setdefault(parameter.shape, []).append(place)
-        for shape, places in shapes.items():
-            turned = orthogonal(torch.stack([directions[place].flatten(1) for place in places]))
-            for place, direction in zip(places, turned, strict=True):
-                directions[place] = direction.view(shape)
+        turned = orthogonal([direction.flatten(1) for direction in directions])
+        directions = [direction.view_as(parameter) for direction, parameter in zip(turned, filters, strict=True)]
         # Norm 1 per filter: followed by a norm layer, the size of a filter means nothing.
         norms = torch.stack(torch._foreach_norm(filters)).clamp_min(1e-7).tolist()
         torch._foreach_mul_(filters, [len(f) ** 0.5 / norm for f, norm in zip(filters, norms, strict=True)])
@@ -108,23 +103,40 @@ def _gradient(parameter: Tensor) -> Tensor:
     return parameter.grad
 
 
-def orthogonal(matrices_NRC: Tensor) -> Tensor:
-    """Matrices of R rows and C columns with their singular values brought near 1 (Newton-Schulz)."""
-    x = matrices_NRC.float()
-    x = x / (torch.linalg.matrix_norm(x, keepdim=True) + 1e-7)
-    tall = x.shape[1] > x.shape[2]
-    x = x.mT if tall else x
-    large = x.shape[1] > SMALL and has_bfloat16(x.device)
-    x = _iterated(x.to(torch.bfloat16)) if large else _factor(x @ x.mT) @ x
-    result: Tensor = (x.mT if tall else x).to(matrices_NRC.dtype)
-    return result
+def orthogonal(matrices: Sequence[Tensor]) -> list[Tensor]:
+    """Matrices of any shapes with their singular values brought near 1 (Newton-Schulz).
+
+    Those with as many rows go through the polynomial together: a step of a small net is bound by calls, not by numbers.
+    """
+    unit = [matrix.float() for matrix in matrices]
+    norms = torch._foreach_norm(unit)
+    torch._foreach_add_(norms, 1e-7)
+    unit = list(torch._foreach_div(unit, norms))
+    wide = [x.mT if x.shape[0] > x.shape[1] else x for x in unit]
+    alike: dict[tuple[int, ...], list[int]] = {}
+    for place, x in enumerate(wide):
+        large = len(x) > SMALL and has_bfloat16(x.device)
+        alike.setdefault(tuple(x.shape) if large else (len(x),), []).append(place)
+    for key, places in alike.items():
+        chosen = [wide[place] for place in places]
+        if len(key) > 1:
+            turned = list(_iterated(torch.stack([x.to(torch.bfloat16) for x in chosen])))
+        else:
+            factors = _factor(torch.stack([x @ x.mT for x in chosen]))
+            turned = [factor @ x for factor, x in zip(factors, chosen, strict=True)]
+        for place, x in zip(places, turned, strict=True):
+            wide[place] = x
+    return [
+        (x.mT if matrix.shape[0] > matrix.shape[1] else x).to(matrix.dtype)
+        for x, matrix in zip(wide, matrices, strict=True)
+    ]
 
 
 def _iterated(x_NRC: Tensor) -> Tensor:
     a, b, c = POLYNOMIAL
     for _ in range(ITERATIONS):
-        gram = x_NRC @ x_NRC.mT
-        x_NRC = a * x_NRC + (b * gram + c * gram @ gram) @ x_NRC
+        gram = torch.bmm(x_NRC, x_NRC.mT)
+        x_NRC = torch.baddbmm(x_NRC, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x_NRC, beta=a)
     return x_NRC
 
 
@@ -134,13 +146,13 @@ def _factor(gram_NRR: Tensor) -> Tensor:
     Two products with x instead of six: 1.6 to 2.7 times as fast for up to 64 rows.
     """
     a, b, c = POLYNOMIAL
-    unit = torch.eye(gram_NRR.shape[1], device=gram_NRR.device)
-    whole = unit
+    whole = gram_NRR
     for turn in range(ITERATIONS):
-        factor = torch.baddbmm(a * unit + b * gram_NRR, gram_NRR, gram_NRR, alpha=c)
-        whole = factor @ whole if turn else factor
+        factor = torch.baddbmm(gram_NRR, gram_NRR, gram_NRR, beta=b, alpha=c)
+        factor.diagonal(dim1=1, dim2=2).add_(a)
+        whole = torch.bmm(factor, whole) if turn else factor
         if turn + 1 < ITERATIONS:
-            gram_NRR = gram_NRR @ (factor @ factor)
+            gram_NRR = torch.bmm(gram_NRR, torch.bmm(factor, factor))
     return whole
 
 

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ...problem.form import Form
+from ._depthwise import Depthwise
 from .base import Activation, Layer, activation
 
 
@@ -47,7 +48,12 @@ class ConvolutionNorm(nn.Sequential):
     def __init__(
         self, inputs: int, outputs: int, *, size: int = 3, stride: int = 1, groups: int = 1, act: Activation | None
     ) -> None:
-        convolution = nn.Conv2d(inputs, outputs, size, stride, size // 2, groups=groups, bias=False)
+        depthwise = groups == inputs == outputs > 1
+        convolution = (
+            Depthwise(inputs, size=size, stride=stride)
+            if depthwise
+            else nn.Conv2d(inputs, outputs, size, stride, size // 2, groups=groups, bias=False)
+        )
         nn.init.kaiming_normal_(convolution.weight, mode="fan_out" if groups == 1 else "fan_in", nonlinearity="relu")
         parts = [convolution, MapNorm(outputs)]
         super().__init__(*parts, *([in_place(act)] if act else []))

@@ -9,6 +9,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from ...problem.form import Form
+from ._depthwise import Depthwise
 from ._pieces import MapNorm, halved, in_place
 from .base import Activation, Layer
 
@@ -41,8 +42,8 @@ class MapBlock(Layer):
         return made.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
     def _parts(self, given: Form) -> list[nn.Module]:
-        across = [_convolution(given.width, given.width, self.size, step=self.step, groups=given.width, bias=False)]
-        across = across if self.operation == "separable" else []
+        separable = self.operation == "separable"
+        across = [_depthwise(given.width, self.size, step=self.step)] if separable else []
         size, step = (1, 1) if across else (self.size, self.step)
         last = _convolution(given.width, self.width, size, step=step, bias=self.norm == "none")
         return [*across, last, norm(self.norm, self.width), in_place(self.activation)]
@@ -68,9 +69,15 @@ def norm(name: Norm, width: int) -> nn.Module:
     return MapNorm(width) if name == "batch" else nn.GroupNorm(1, width)
 
 
-def _convolution(inputs: int, outputs: int, size: int, *, step: int = 1, groups: int = 1, bias: bool) -> nn.Conv2d:
-    made = nn.Conv2d(inputs, outputs, size, step, size // 2, groups=groups, bias=bias)
-    nn.init.kaiming_normal_(made.weight, mode="fan_out" if groups == 1 else "fan_in", nonlinearity="relu")
+def _depthwise(width: int, size: int, *, step: int) -> nn.Conv2d:
+    made = Depthwise(width, size=size, stride=step)
+    nn.init.kaiming_normal_(made.weight, mode="fan_in", nonlinearity="relu")
+    return made
+
+
+def _convolution(inputs: int, outputs: int, size: int, *, step: int = 1, bias: bool) -> nn.Conv2d:
+    made = nn.Conv2d(inputs, outputs, size, step, size // 2, bias=bias)
+    nn.init.kaiming_normal_(made.weight, mode="fan_out", nonlinearity="relu")
     if made.bias is not None:
         nn.init.zeros_(made.bias)
     return made
