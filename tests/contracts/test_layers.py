@@ -100,6 +100,11 @@ EXAMPLES: dict[str, list[tuple[dict[str, object], tuple[Form, ...]]]] = {
         ({"width": 1, "longest": 3, "num_ngrams": 5}, (IDS, IDS)),
     ],
     "one_hot": [({}, (ROW,)), ({}, (NUMBERS,)), ({}, (CODES,))],
+    "oriented_gradients": [
+        ({}, (PICTURE,)),
+        ({"cell": 3, "directions": 5, "signed": True}, (PICTURE,)),
+        ({}, (pixels(1, 1, 1),)),
+    ],
     "pair": [({}, (NUMBERS, NUMBERS)), ({"scale": 5.0}, (vector(3), vector(3)))],
     "part": [({"start": 1, "width": 2}, (NUMBERS,))],
     "namesakes": [({"width": 3, "classes": [1, -1, 0]}, (vector(3),))],

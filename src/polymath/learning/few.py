@@ -2,7 +2,8 @@
 
 With two or more examples the usual folds leave one out in turn, and stored knowledge has to earn its place. With one,
 the class of a held-out row would be unknown to the model, and a validation score would say nothing. The answer is then
-the class of the nearest example, as the net sees it that has learned to tell the most apart; without one, in pixels.
+the class of the nearest example, as the net sees it that has learned to tell the most apart, and by which way the edges
+of a picture run; without a net, by these alone.
 """
 
 from __future__ import annotations
@@ -20,6 +21,9 @@ from ..problem import Dataset
 from ..problem.probability import log_sum_exp
 from ..search import Experiment
 from ..search.choices import Sketch, Trace
+from ..search.spaces import gradients
+from ..search.spaces.designs import Design
+from ..search.spaces.designs import label as label_of
 from ..search.spaces.parents import Parent, features
 from ..spec import BadInput
 from ..train.features import FrozenFeatures
@@ -46,7 +50,7 @@ def unjudged(study: Study, parents: tuple[Parent, ...], *, namesakes: tuple[Pare
     """Learns from all rows, with prototypes on the most promising parent, and publishes without a validation score.
 
     What a stored task says about classes of the same names was not learned from these rows, so they can judge that.
-    Where it is better than chance it counts as much as the prototypes, and stands alone where those had only pixels.
+    Where it is better than chance it counts as much as the prototypes, and stands alone where no net was trusted.
     """
     parent = max(parents, key=lambda parent: parent.classes, default=None)
     raw = PrototypesProbe().suits(study.dataset.problem.ports)
@@ -56,26 +60,40 @@ def unjudged(study: Study, parents: tuple[Parent, ...], *, namesakes: tuple[Pare
         )
     if parent is not None and parent.classes < ENOUGH_CLASSES and raw:
         parent = None
-    heads: list[tuple[str, Probe, Parent | None]] = []
-    for named in namesakes:
-        heads.append((f"namesakes on {named.task}", NamesakesProbe(), named))
-    label = f"prototypes on {parent.task}" if parent else "prototypes"
-    heads.append((label, PrototypesProbe(standardised=parent is None), parent))
+    outputs = tuple(output.name for output in study.dataset.problem.outputs)
+    tries = [_namesakes(named, outputs) for named in namesakes]
+    seen = _seen(study.dataset, parent, outputs)
+    prototypes = PrototypesProbe(standardised=seen is None)
+    tries.append(Design(method="prototypes", path=seen, recipe=prototypes, parent=parent.task if parent else ""))
     found: dict[str, Path] = {}
-    for label, probe, stored in heads:
-        path = probe.fit(_material(study, stored, seed=seed)).path
+    for design in tries:
+        assert isinstance(design.recipe, Probe)
+        path = design.recipe.fit(_material(study, design.path, seed=seed)).path
         assert path is not None
-        known = not isinstance(probe, NamesakesProbe) or _better_than_chance(study, path)
-        if known and (stored is not None or not found):
-            found[label] = path
+        known = not isinstance(design.recipe, NamesakesProbe) or _better_than_chance(study, path)
+        if known and (design.parent or not found):
+            found[label_of(design)] = path
     experiments = [Experiment(number, Sketch(Trace()), label, "few") for number, label in enumerate(found)]
     return study.publish_unjudged(experiments, list(found.values()))
 
 
-def _material(study: Study, parent: Parent | None, *, seed: int) -> Material:
-    """All rows to learn from; those that stored layers see stand in nine places, if they are pictures."""
+def _namesakes(named: Parent, outputs: tuple[str, ...]) -> Design:
+    return Design(method="namesakes", path=features(named, outputs), recipe=NamesakesProbe(), parent=named.task)
+
+
+def _seen(dataset: Dataset, parent: Parent | None, outputs: tuple[str, ...]) -> Path | None:
+    """What is read of a row: what the parent gives, and of pictures their oriented gradients; None = as it is."""
+    ports, width = dict(dataset.problem.ports), sum(feature.head_width for feature in dataset.problem.outputs)
+    if parent is None:
+        return gradients.alone(ports, outputs) if gradients.suits(ports, rows=len(dataset.training())) else None
+    read = {port: ports[port] for port in parent.path.ports}
+    fits = gradients.suits(read, rows=len(dataset.training())) and gradients.light(parent, ports, width=width)
+    return gradients.beside(parent, ports, outputs) if fits else features(parent, outputs)
+
+
+def _material(study: Study, path: Path | None, *, seed: int) -> Material:
+    """All rows to learn from; those that frozen layers see stand in nine places, if they are pictures."""
     dataset, scratch = study.dataset, study.scratch
-    names = tuple(output.name for output in dataset.problem.outputs)
     material = Material(
         ports=dict(dataset.problem.ports),
         inputs=dataset.inputs,
@@ -87,11 +105,11 @@ def _material(study: Study, parent: Parent | None, *, seed: int) -> Material:
         threads=1,
         put=scratch.put_tensors,
         fetch=lambda address: scratch.get_tensors(address, finite=True),
-        path=None if parent is None else features(parent, names),
-        frozen=None if parent is None else FrozenFeatures(dataset, fetch=scratch.get_tensors).get,
+        path=path,
+        frozen=None if path is None else FrozenFeatures(dataset, fetch=scratch.get_tensors).get,
     )
     pictures = any(form.kind == "map" for form in material.ports.values())
-    return copied(material, COPIES) if parent is not None and pictures else material
+    return copied(material, COPIES) if path is not None and pictures else material
 
 
 def _better_than_chance(study: Study, path: Path) -> bool:

@@ -41,6 +41,7 @@ from .mobile import Mobile
 from .namesakes import Namesakes
 from .ngrams import Ngrams
 from .one_hot import OneHot
+from .oriented_gradients import OrientedGradients
 from .pair import Pair
 from .part import Part
 from .patches import Patches
@@ -98,6 +99,7 @@ LAYERS: tuple[type[Layer], ...] = (
     Namesakes,
     Ngrams,
     OneHot,
+    OrientedGradients,
     Pair,
     Part,
     Patches,

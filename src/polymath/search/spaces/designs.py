@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ...model.layers.oriented_gradients import OrientedGradients
 from ...model.path import Path
 from ...model.prefix import trained_work
 from ...model.probes import Facts, NamesakesProbe, Probe
@@ -17,6 +18,7 @@ from ...spec import Spec
 from ...train.job import Context, probe_work
 from ...train.recipe import Recipe
 from ..choices import Answer, Choose, Offer, Recorder, Sketch, Space, Trace, as_traced, draw, first
+from . import gradients
 from .cells import AdoptedCell, offering
 from .images import mirrors_keep_meaning
 from .own import TUNED, Own, continued
@@ -36,8 +38,8 @@ PIXEL_EXAMPLES = (6e4, 30.0, 400.0)
 """The same where every pixel is answered, so that every picture is thousands of examples."""
 EXPLORE_RUNG = 0.04
 """Share of a lane's budget that one experiment may take before a committing plan has chosen."""
-PATCHES_RATE = 10.0
-"""Work units per second of the patches head: matrix products, on one modest core."""
+DENSE_RATE = 10.0
+"""Work units per second of the heads on patches and on gradients: matrix products, on one modest core."""
 
 
 class Design(Spec):
@@ -145,10 +147,13 @@ def methods(problem: Problem, facts: Facts, *, seconds: float | None) -> tuple[s
     probes = {name: settings(_default()) for name, settings in SETTINGS.items()}
     names = [name for name, probe in probes.items() if kinds <= probe.gives and probe.suits(problem.ports)]
     names = [name for name in names if name != "nearest" or facts.rows <= 20_000]
+    names = [name for name in names if name != "gradients" or gradients.suits(problem.ports, rows=facts.rows)]
     if seconds is not None:  # dense algebra that cannot stop half way
-        patches = SETTINGS["patches"](_default()).work(facts) / PATCHES_RATE
-        names = [name for name in names if name != "patches" or patches < EXPLORE_RUNG * seconds]
-    early = [name for name in ("constant", "linear", "trees", "ngrams", "pixels") if name in names]
+        for name in [name for name in ("patches", "gradients") if name in names]:
+            path = gradients.alone(problem.ports, tuple(facts.outputs)) if name == "gradients" else None
+            if probe_work(probes[name], path, facts) / DENSE_RATE >= EXPLORE_RUNG * seconds:
+                names.remove(name)
+    early = [name for name in ("constant", "linear", "gradients", "trees", "ngrams", "pixels") if name in names]
     heavy = any(form.kind != "vector" for form in facts.ports.values())
     # Twice, from other seeds: where time is short, both are trained to the end.
     paths = ("path", "path") if heavy else ("path",)
@@ -204,10 +209,13 @@ class ProblemSpace:
             names = [parent.name for parent in parents]
             parent = parents[names.index(choose("stored.from", names))]
             head = STORED[choose("stored.head", list(STORED))](choose)
-            outputs = tuple(output.name for output in settings.problem.outputs)
-            path = features(parent, outputs)
+            path = self._seen(choose, parent)
             head = head.replace(copies=_copies(settings.facts, path, head))
             return Design(method=method, path=path, recipe=head, parent=parent.task)
+        if method == "gradients":
+            head = SETTINGS[method](choose)
+            path = gradients.alone(settings.problem.ports, tuple(settings.facts.outputs))
+            return Design(method=method, path=path, recipe=head.replace(copies=_copies(settings.facts, path, head)))
         if method != "path":
             return Design(method=method, recipe=SETTINGS[method](choose))
         path, recipe = problem_space(
@@ -223,6 +231,16 @@ class ProblemSpace:
         tasks = dict.fromkeys(parent.task for parent in parents)
         begun = [task for task in tasks if any(name.startswith(f"{task}.") for name in names)]
         return Design(method=method, path=path, recipe=recipe, parent=" and ".join(begun))
+
+    def _seen(self, choose: Choose, parent: Parent) -> Path:
+        """What a head on a parent reads: what the parent gives, and of few pictures their gradients beside it."""
+        ports, outputs = self.settings.problem.ports, tuple(output.name for output in self.settings.problem.outputs)
+        facts, read = self.settings.facts, {port: ports[port] for port in parent.path.ports}
+        if not gradients.suits(read, rows=facts.rows):
+            return features(parent, outputs)
+        light = gradients.light(parent, ports, width=facts.width)
+        taken = choose("stored.beside", ["gradients", "nothing"] if light else ["nothing", "gradients"])
+        return gradients.beside(parent, ports, outputs) if taken == "gradients" else features(parent, outputs)
 
     def _own(self, choose: Choose, nets: tuple[Own, ...], tuned: tuple[str, ...]) -> Design:
         path, starts, recipe = continued(choose, nets, tuned)
@@ -329,7 +347,9 @@ def label(design: Design) -> str:
     if isinstance(design.recipe, Probe) and design.starts:
         return f"{design.recipe.method} on its own features"
     if isinstance(design.recipe, Probe):
-        return design.method if design.path is None else f"{design.recipe.method} on {design.parent}"
+        beside = design.path is not None and any(isinstance(g.layer, OrientedGradients) for g in design.path.genes)
+        read = [*([design.parent] if design.parent else []), *(["oriented gradients"] if beside else [])]
+        return f"{design.recipe.method} on {' and '.join(read)}" if read else design.method
     assert design.path is not None
     if design.starts:
         return f"{describe(design.path)}, continued"

@@ -70,6 +70,13 @@ def patches(choose: Choose) -> PatchesProbe:
     )
 
 
+def gradients(choose: Choose) -> Probe:
+    """A cheap head on oriented gradients (see `gradients.py`). Numbers there are small, so strengths are too."""
+    if choose("gradients.head", ["linear", "prototypes"]) == "prototypes":
+        return prototypes(choose)
+    return LinearProbe(strengths=(1e-5, 1e-4, 1e-3, 1e-2), max_iterations=60)
+
+
 def pixels(choose: Choose) -> PixelsProbe:
     """A forest at every pixel, on what its surroundings look like."""
     return PixelsProbe(
@@ -93,6 +100,7 @@ SETTINGS: dict[str, Callable[[Choose], Probe]] = {
     "forest": forest,
     "ngrams": ngrams,
     "patches": patches,
+    "gradients": gradients,
     "pixels": pixels,
 }
 """Method -> its settings as choices. In the order in which they are tried: cheapest first."""
