@@ -20,6 +20,7 @@ from polymath.inventing.cells import (
     Rung,
     adopted_cells,
     answered,
+    bounded,
     cell_as_python,
     measured,
     part,
@@ -244,6 +245,25 @@ def test_a_pattern_is_learned_and_copies_are_those_of_single_runs():
     assert alone.bits[0, 0] == pytest.approx(together.bits[1, 1], abs=1e-3)
 
 
+OPEN_GRU = simplified(
+    nodes(
+        a_r="linear x h",
+        a_z="linear x h",
+        a_x="linear x",
+        a_h="linear h",
+        r="sigmoid a_r",
+        z="sigmoid a_z",
+        past="multiply r a_h",
+        sum="add past a_x",
+        n="tanh sum",
+        step="subtract n sum",
+        part="multiply z step",
+        h_t="subtract n part",
+    ),
+    hidden="h_t",
+    memory=None,
+)
+"""A GRU that keeps what is new without the tanh: it learns better than a GRU until its state runs away."""
 EXPLODING = simplified(
     nodes(a="linear x h", b="linear x h", p="multiply a b", q="multiply p p", h_t="multiply q q"),
     hidden="h_t",
@@ -326,6 +346,14 @@ def test_a_worker_says_how_a_cell_did_and_why_it_died(quick):
     assert good["ok"] and good["score"] < 0 and good["parameters"] == pytest.approx(4000, rel=0.1)
     bad = measured(EXPLODING, Rung(TINY.replace(rates=(30.0,), steps=40), "held", 1.0))
     assert not bad["ok"] and bad["reason"].startswith("died")
+
+
+def test_cells_that_nothing_bounds_are_told_from_those_that_people_made():
+    for name, answers in space.KNOWN.items():
+        assert bounded(draw(space.cells, answering(answers)).built), name
+    assert bounded(ELMAN)
+    assert not bounded(EXPLODING)
+    assert not bounded(OPEN_GRU)
 
 
 def test_a_search_needs_a_budget_and_a_generator_that_is_there():
