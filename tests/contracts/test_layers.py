@@ -135,6 +135,7 @@ EXAMPLES: dict[str, list[tuple[dict[str, object], tuple[Form, ...]]]] = {
         ({"width": 16, "entry": "stride", "gate": "squeeze", "convolutions": 1}, (WIDE,)),
     ],
     "responses": [({"width": 9}, (NUMBERS,))],
+    "moved": [({"mirror": True}, (PICTURE,)), ({"down": 2, "right": -1}, (pixels(1, 3, 5),))],
     "resized": [({"side": 5}, (PICTURE,)), ({"side": 12}, (pixels(1, 12, 9),))],
     "scale": [({"factor": 0.5}, (NUMBERS,))],
     "unit": [({}, (NUMBERS,))],

@@ -53,6 +53,8 @@ LAST_PATHS, MACS_PER_SECOND = 3, 5e10
 """Nets in a usual ensemble, and multiply-adds per second when it is tested (two modest cores)."""
 WHOLE_SHARE, WHOLE_SECONDS = 0.05, 2.0
 """Kept back besides where whole answers are made for the test: for the fewest rows; more get what time is left."""
+VIEWS_SHARE = 0.01
+"""Kept back besides where pictures are read: other views of them are tried on validation rows."""
 PIXEL_PASSES = 4
 """The same where every pixel is answered, in passes of others."""
 
@@ -403,6 +405,8 @@ def _reserve(budget: float | None, dataset: Dataset) -> float:
         scoring *= PIXEL_PASSES  # at the canvas and at the size of the pictures, bound by memory
     if any(output.generated or output.answer.kind == "map" for output in dataset.problem.outputs):
         scoring += WHOLE_SECONDS + WHOLE_SHARE * budget
+    elif any(form.kind == "map" for form in dataset.problem.ports.values()):
+        scoring += VIEWS_SHARE * budget
     return min(RESERVE_SECONDS + RESERVE_SHARE * budget + scoring, 0.3 * budget)
 
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from ..model.combine import Member, Parted, parted
 from ..model.decode.views import views_of
+from ..model.layers.moved import Moved
 from ..model.path import Path
 from ..model.widen import BELOW, widened
 from ..predicting import TaskRecord, forward, truth_of
@@ -25,6 +26,7 @@ from ..store import Store
 from ..train.job import Job
 from ..train.recipe import GradientRecipe
 from .examined import Judged
+from .moving import moves_of
 from .study import Study
 from .viewing import Viewed
 
@@ -71,6 +73,8 @@ class Known:
     origin: dict[str, Any] = field(default_factory=dict)
     """What the origin of the new version says beside what it always says."""
     more_classes: bool = False
+    moves: Mapping[int, tuple[Moved, ...]] = field(default_factory=dict)
+    """Views of a picture that its members answer beside the picture as it is."""
 
 
 def known(
@@ -140,6 +144,7 @@ def known(
         own=tuple(nets[:NETS]),
         again=tuple(again[:AGAIN]),
         more_classes=any(old != new for old, new in widths.values()),
+        moves={-1 - place: part.moves for place, part in enumerate(parts) if part.moves},
     )
 
 
@@ -171,7 +176,7 @@ def _recipe(entry: Entry | None, problem: Problem, *, rows: int, path: Path) -> 
     if entry is not None and entry.request:
         recipe = Job.model_validate(entry.request).recipe
         return recipe if isinstance(recipe, GradientRecipe) else None
-    fitted = {"trees", "ngrams", "constant", "patches", "one_hot"}
+    fitted = {"trees", "ngrams", "constant", "patches", "one_hot", "oriented_gradients"}
     if fitted & {str(getattr(gene.layer, "kind", "")) for gene in path.genes}:
         return None
     from ..search.choices import Recorder, first
@@ -265,7 +270,11 @@ class Renewal(Study):
 
     def _viewed(self, weights: Mapping[int, float]) -> Viewed:
         """With as many views of a picture as before: the two versions are compared by the picture alone."""
-        return replace(self._plain(weights), views=views_of(self.known.record.calibration))
+        before = self.known.moves
+        views = set().union(*before.values())
+        built = {number: self.experiments[number].sketch.built for number in weights if number >= 0}
+        moves = {number: tuple(one for one in moves_of(design)[-1] if one in views) for number, design in built.items()}
+        return replace(self._plain(weights), views=views_of(self.known.record.calibration), moves={**before, **moves})
 
     def worthy(self, judged: Judged, calibration: Mapping[str, Mapping[str, Any]]) -> bool:
         """Better on all rows by more than noise, and on neither the old nor the new ones worse by more than it."""

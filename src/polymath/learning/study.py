@@ -28,6 +28,7 @@ from ..train.recipe import GradientRecipe
 from .chosen import best_together, safe_mean
 from .costs import FREE, Charges, Cost
 from .examined import EVIDENCE_VALUES, Judged, examine, scores_of, shown_score
+from .moving import Trial, best_moves, moves_of, with_moves
 from .parents import imported
 from .viewing import Viewed, best_views, most_views
 
@@ -201,9 +202,10 @@ class Study:
             return None
         self._published = time.monotonic()
         weights = {self.best.number: 1.0} if state == "learning" else self._choose()
-        path = merge(list(self.members.values()), weights, self.dataset.problem.outputs)
-        path = spread(path, fetch=self.scratch.get_tensors, put=self.scratch.put_tensors)
         seen = self._viewed(weights) if state != "learning" else self._plain(weights)
+        members = [with_moves(one, seen.moves.get(one.number, ()), self.dataset) for one in self.members.values()]
+        path = merge(members, weights, self.dataset.problem.outputs)
+        path = spread(path, fetch=self.scratch.get_tensors, put=self.scratch.put_tensors)
         raw, targets = seen.raw, self._targets(seen.rows)
         calibration: dict[str, dict[str, Any]] = {}
         for feature in self.dataset.problem.outputs:
@@ -307,9 +309,11 @@ class Study:
         return Viewed(1, self._rows, self._combined(weights))
 
     def _viewed(self, weights: Mapping[int, float]) -> Viewed:
-        """The same; of answers at every pixel as the mean over as many views of a picture as make them better."""
+        """The same as the mean over as many views of a picture as make the answers better."""
         plain, problem = self._plain(weights), self.dataset.problem
         built = [self.experiments[number].sketch.built for number in weights]
+        if all(output.answer.kind == "vector" and output.shown is None for output in problem.outputs):
+            return self._moved(plain, weights) if self.provenance.cost == FREE else plain
         most = most_views(built) if all(output.answer.kind == "map" for output in problem.outputs) else 1
         if most == 1:
             return plain
@@ -323,6 +327,21 @@ class Study:
 
         fetch = self.scratch.get_tensors
         return best_views(plain, paths, self.dataset, most=most, judge=judge, fetch=fetch, ends=self.ends)
+
+    def _moved(self, plain: Viewed, weights: Mapping[int, float]) -> Viewed:
+        """Answers about whole pictures as the mean over views of them, by members that have a path for every fold."""
+        folds = len(np.unique(self.dataset.folds[plain.rows]))
+        members = [self.members[number] for number in weights]
+        shown = {m.number: moves_of(self.experiments[m.number].sketch.built) for m in members if len(m.paths) == folds}
+        tries = [{number: one[level] for number, one in shown.items()} for level in range(2)]
+
+        def judge(seen: Viewed) -> tuple[float, ...]:
+            scores = self._scores(seen.raw, self._targets(seen.rows))
+            surprise = [one["log_loss"] for one in scores.values() if "log_loss" in one]
+            return self.dataset.problem.score(scores), -sum(surprise)
+
+        trial = Trial(plain, members, weights, self.dataset, self.scratch.get_tensors)
+        return best_moves(trial, tries=tries, judge=judge, ends=self.ends)
 
     def _targets(self, rows: np.ndarray | None) -> dict[str, np.ndarray]:
         assert rows is not None

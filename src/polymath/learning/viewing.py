@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 
 from ..model.build import PathModule, build
 from ..model.decode.views import COUNTS, mean_answers
+from ..model.layers.moved import Moved
 from ..model.layers.stored import Fetch
 from ..model.path import Path
 from ..predicting import truth_of
@@ -37,6 +38,8 @@ class Viewed:
     views: int
     rows: np.ndarray
     raw: dict[str, np.ndarray]
+    moves: Mapping[int, tuple[Moved, ...]] = field(default_factory=dict)
+    """Of answers about whole pictures: by experiment the views beside the picture as it is (`moving`)."""
 
 
 def most_views(designs: Sequence[object]) -> int:

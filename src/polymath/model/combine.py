@@ -10,7 +10,9 @@ import numpy as np
 
 from ..problem.features import Feature
 from .layers.ensemble import Combine, Ensemble
+from .layers.moved import Moved
 from .layers.scale import Scale
+from .moving import moves
 from .path import INPUT, Gene, Path
 
 MAX_PICKS = 20
@@ -139,6 +141,8 @@ class Parted:
     number: int
     weight: float
     paths: tuple[Path, ...]
+    moves: tuple[Moved, ...] = ()
+    """Views of a picture that it answers beside the picture as it is; `paths` are shown that one."""
 
 
 def parted(path: Path) -> tuple[list[Parted], dict[str, float]]:
@@ -165,7 +169,13 @@ def parted(path: Path) -> tuple[list[Parted], dict[str, float]]:
         part = path.giving({output: end.inputs[place] for output, end in ends.items()})
         found.setdefault(int(match[1]), []).append((share, _without(part, match[0])))
     parts = [
-        Parted(number, sum(share for share, _ in one), tuple(path for _, path in one)) for number, one in found.items()
+        Parted(
+            number,
+            sum(share for share, _ in one),
+            tuple(path for _, path in one if not moves(path)),
+            tuple(dict.fromkeys(move for _, path in one for move in moves(path))),
+        )
+        for number, one in found.items()
     ]
     return sorted(parts, key=lambda part: -part.weight), factors
 

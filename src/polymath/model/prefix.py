@@ -11,7 +11,19 @@ from .layers.pool_map import PoolMap
 from .path import INPUT, Gene, Path
 
 OWN_KINDS = frozenset(
-    {"constant", "trees", "ngrams", "one_hot", "flatten", "scale", "ensemble", "part", "local_filters", "pixel_trees"}
+    {
+        "constant",
+        "trees",
+        "ngrams",
+        "one_hot",
+        "flatten",
+        "scale",
+        "ensemble",
+        "part",
+        "local_filters",
+        "pixel_trees",
+        "moved",
+    }
 )
 """Layers whose values speak of one task's targets or columns alone, or of raw pixels: nothing to build upon."""
 POOLED = "pooled"

@@ -38,6 +38,7 @@ from .local_pool import LocalPool
 from .map_block import MapBlock
 from .members import Members
 from .mobile import Mobile
+from .moved import Moved
 from .namesakes import Namesakes
 from .ngrams import Ngrams
 from .one_hot import OneHot
@@ -96,6 +97,7 @@ LAYERS: tuple[type[Layer], ...] = (
     MapBlock,
     Members,
     Mobile,
+    Moved,
     Namesakes,
     Ngrams,
     OneHot,
