@@ -16,6 +16,7 @@ SIMPLE = {
     "linear": "linear model",
     "ngrams": "words, linear",
     "patches": "image patches, linear",
+    "linear on oriented gradients": "edges of pictures, linear",
     "forest": "random forest",
     "trees": "boosted trees",
 }
