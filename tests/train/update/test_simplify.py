@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given, reject, settings
 
+from polymath.spec import BadInput
 from polymath.train.update import KNOWN, Operands, behaviour, evaluate, formula, new_state, parse, simplify
 
 from .plain import RULES, rule, stream
@@ -23,7 +24,10 @@ def updates(expression, gradients, weight):
 @given(RULES)
 def test_behaviour_never_changes(value):
     expression = rule(value)
-    simple = simplify(expression)
+    try:
+        simple = simplify(expression)
+    except BadInput:
+        reject()  # it divides by what is always zero
     assert len(simple.graph) <= len(expression.graph) and simplify(simple) == simple
     gradients, weight = stream()
     for before, after in zip(updates(expression, gradients, weight), updates(simple, gradients, weight), strict=True):
