@@ -20,8 +20,8 @@ class Depthwise(nn.Conv2d):
 
     While it trains on a processor, windows lose the rim that never meets a pixel (5x5 on a map of 2x2 is 3x3, on a
     single pixel one number), and in bfloat16 its gradients are put together from what is quick; sums may differ in
-    their last bits. 64 maps of 8x8 with 64 channels, 5x5 in bfloat16: forward and backward 2.5 ms of 8, at a stride of
-    two 2 of 22.
+    their last bits. 64 maps of 8x8 with 64 channels, 5x5 in bfloat16, forward and backward: 2 ms of 5, at a stride of
+    two 1.4 of 21 (benchmarks/LOG.md).
     """
 
     def __init__(self, channels: int, *, size: int, stride: int = 1) -> None:
