@@ -1,4 +1,4 @@
-"""The command `consolidate`: one trunk for many tasks, and a table of what became of each."""
+"""The command `consolidate`: one trunk for many tasks of a kind, and a table of what became of each."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def consolidate(
     only: tuple[str, ...], *, begin: float, budget: str, seed: int, device: str, store: str | Path, as_json: bool
 ) -> None:
-    """Learn a trunk, move what it serves, and say so."""
+    """Learn a trunk for each kind of input, move what it serves, and say so."""
     from ..learning import Wishes
     from ..learning.consolidate import consolidate as consolidate_
     from .progress import Progress
@@ -32,18 +32,24 @@ def consolidate(
 
 
 def _print(found: Consolidated) -> None:
-    rows = [
-        [
-            one.task,
-            one.metric,
-            number(one.before),
-            number(one.after),
-            "moved" if one.moved else f"kept: {one.why}",
-            f"{one.parameters_before:,}",
-            f"{one.parameters_after:,}" if one.parameters_after else "",
+    """One table for each trunk; tasks that were left out stand in the last."""
+    for trunk in found.trunks:
+        tasks = [
+            one for one in found.tasks if one.trunk == trunk.trunk or (not one.trunk and trunk is found.trunks[-1])
         ]
-        for one in found.tasks
-    ]
-    columns = ["task", "metric", "old score", f"on {found.trunk}", "", "parameters", "now"]
-    terminal.table(f"{found.trunk}: {found.classes:,} classes, {found.rows:,} rows", columns, rows)
+        rows = [
+            [
+                one.task,
+                one.metric,
+                number(one.before),
+                number(one.after),
+                "moved" if one.moved else f"kept: {one.why}",
+                f"{one.parameters_before:,}",
+                f"{one.parameters_after:,}" if one.parameters_after else "",
+            ]
+            for one in tasks
+        ]
+        columns = ["task", "metric", "old score", f"on {trunk.trunk}", "", "parameters", "now"]
+        title = f"{trunk.trunk}: {trunk.reads}, {trunk.classes:,} classes, {trunk.rows:,} rows"
+        terminal.table(title, columns, rows)
     sys.stdout.write("Scores are of rows that the trunk has not seen. Later tasks begin with it where that helps.\n")

@@ -23,6 +23,7 @@ from ..search.spaces.parents import Parent
 from ..store import Store
 from .promise import Lender, expected, gains
 from .translating import translated
+from .trunks import TRUNK
 
 MOST = 12
 """Parents offered to one search."""
@@ -30,8 +31,6 @@ FEW_NAMED = 50
 """Examples per class up to which stored answers about classes of the same names are tried."""
 LEAST_NAMED = 0.5
 """Share of the new classes that must have a namesake: the others could hardly be answered."""
-TRUNK = "consolidates"
-"""In the origin of a trunk: the tasks that it was learned from (see `consolidate`)."""
 
 
 def parents(

@@ -23,6 +23,7 @@ from ..problem.problem import ROW
 from ..problem.sources import Rows
 from ..problem.subwords import FIRST, PADDING, UNKNOWN, Pieces
 from ..store import Store
+from .trunks import trunks
 
 MOST_PIECES = 4
 """Pieces of the other vocabulary that stand for one piece: of 8,000 pieces of package descriptions one in 200 needs
@@ -80,10 +81,11 @@ def _before(part: Path, port: str, gene: Gene) -> Path:
 
 
 def in_known_words(problem: Problem, rows: Rows, store: Store) -> Problem:
-    """The raw problem, its texts cut by the vocabulary of the stored encoder that knows their words best, if any."""
+    """The raw problem, its texts cut by the vocabulary of the encoder or trunk that knows their words best, if any."""
     if len(rows) >= MANY_TEXTS or not any(isinstance(one, Text) and one.subwords is None for one in problem.inputs):
         return problem
     known = [parse_feature(feature) for one in imports(store) for feature in one.features]
+    known += [feature for one in trunks(store) for feature in Problem.model_validate(one.problem).inputs]
     words = {one.subwords.digest: one.subwords for one in known if isinstance(one, Text) and one.subwords is not None}
     inputs = []
     for feature in problem.inputs:

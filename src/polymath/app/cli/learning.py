@@ -189,14 +189,14 @@ def absorb(
 
 @command
 def consolidate(
-    budget: Annotated[str, typer.Option("--budget", "-b", help="Time for the trunk: 60s, 10m, 2h.")] = "10m",
+    budget: Annotated[str, typer.Option("--budget", "-b", help="Time for the trunks: 60s, 10m, 2h.")] = "10m",
     only: Annotated[list[str] | None, typer.Option("--only", help="Only this task; may be repeated.")] = None,
-    seed: Annotated[int, typer.Option(help="Of the search for the trunk.")] = 0,
+    seed: Annotated[int, typer.Option(help="Of the search for the trunks.")] = 0,
     device: Device = "auto",
     store: Store = KNOWLEDGE,
     json: Json = False,
 ) -> None:
-    """Sleep: learn one trunk from the pictures of all tasks, and move the tasks that it serves no worse."""
+    """Sleep: learn one trunk from all pictures, and one from all texts, and move the tasks that they serve no worse."""
     from .. import consolidating
 
     consolidating.consolidate(
