@@ -6,11 +6,12 @@ they are cut by the vocabulary of a stored encoder from the start, which knows m
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
 import numpy as np
+import pyarrow as pa
 
 from ..importing import imports
 from ..model.layers.recoded import Recoded
@@ -81,23 +82,32 @@ def _before(part: Path, port: str, gene: Gene) -> Path:
 
 
 def in_known_words(problem: Problem, rows: Rows, store: Store) -> Problem:
-    """The raw problem, its texts cut by the vocabulary of the encoder or trunk that knows their words best, if any."""
+    """The raw problem, its texts cut by the vocabulary that knows their words best, if any does.
+
+    That of an encoder from outside or absorbed comes first, for it was learned from more texts than that of a trunk.
+    """
     if len(rows) >= MANY_TEXTS or not any(isinstance(one, Text) and one.subwords is None for one in problem.inputs):
         return problem
-    known = [parse_feature(feature) for one in imports(store) for feature in one.features]
-    known += [feature for one in trunks(store) for feature in Problem.model_validate(one.problem).inputs]
-    words = {one.subwords.digest: one.subwords for one in known if isinstance(one, Text) and one.subwords is not None}
+    outside = [parse_feature(feature) for one in imports(store) for feature in one.features]
+    learned = [feature for one in trunks(store) for feature in Problem.model_validate(one.problem).inputs]
     inputs = []
     for feature in problem.inputs:
-        best = (LEAST_CHARACTERS, feature)
         if isinstance(feature, Text) and feature.subwords is None:
             sample = rows.table[feature.name].slice(0, LOOKED_AT)
-            for _, subwords in sorted(words.items()):
-                cut = feature.replace(subwords=subwords)
-                characters = _characters(cut.replace(length=LENGTH).encode(sample).array, subwords)
-                best = max(best, (characters, cut), key=lambda one: one[0])
-        inputs.append(best[1])
+            feature = _best_cut(feature, sample, outside) or _best_cut(feature, sample, learned) or feature
+        inputs.append(feature)
     return problem.replace(inputs=tuple(inputs))
+
+
+def _best_cut(feature: Text, sample: pa.ChunkedArray, known: Sequence[Feature]) -> Text | None:
+    """The feature with that vocabulary of the known ones that needs the fewest pieces; None where none will do."""
+    words = {one.subwords.digest: one.subwords for one in known if isinstance(one, Text) and one.subwords is not None}
+    best: tuple[float, Text | None] = (LEAST_CHARACTERS, None)
+    for _, subwords in sorted(words.items()):
+        cut = feature.replace(subwords=subwords)
+        characters = _characters(cut.replace(length=LENGTH).encode(sample).array, subwords)
+        best = max(best, (characters, cut), key=lambda one: one[0])
+    return best[1]
 
 
 def _characters(ids: np.ndarray, subwords: Pieces) -> float:
