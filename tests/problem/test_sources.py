@@ -134,12 +134,27 @@ def test_mostly_numbers_stay_numbers(tmp_path):
         (["0000-01-01", "2020-01-01"], pa.string()),
         (["03/04/2020", "25/12/2020"], pa.string()),
         (["1", "x"], pa.string()),
-        ([" 1", "2 "], pa.float64()),
+        ([" 1", "2 "], pa.int64()),
+        ([" 2020-01-01", "2020-01-02 "], pa.timestamp("us")),
+        ([" true ", "false"], pa.bool_()),
     ],
 )
 def test_types(tmp_path, cells, kind):
     rows = read(write(tmp_path / "t.csv", "v,w\n" + "".join(f"{c},z\n" for c in cells)))
     assert rows.table.schema.field("v").type == kind
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("t.csv", 'c,d\n red ,1\nred,2\n" red\t", NA\n  ,4\n'),
+        ("odd.csv", 'c,d\n red ,1\nred,2\n" red\t", NA\n  ,4\n"never closed,5\n'),
+        ("t.json", '[{"c":" red ","d":1},{"c":"red","d":2},{"c":" red\\t"},{"c":"  ","d":4}]'),
+    ],
+)
+def test_spaces_around_a_value_do_not_count(tmp_path, name, text):
+    rows = read(write(tmp_path / name, text))
+    assert columns(rows) == {"c": ["red", "red", "red", None], "d": [1, 2, None, 4]}
 
 
 def test_decimal_commas(tmp_path):

@@ -72,7 +72,8 @@ class Delimited:
                     kept = self._without(kept, "\0", NUL, tally)
                 if damaged:
                     kept = self._without(kept, streams.DAMAGED, UNDECODABLE, tally)
-                yield kept
+                cells = [values.blank_missing(column) for column in kept.table.columns]
+                yield replace(kept, table=pa.record_batch(cells, names=list(self.names)))
 
     @property
     def codec(self) -> str:
@@ -104,9 +105,7 @@ class Delimited:
                 delimiter=self.delimiter, newlines_in_values=True, invalid_row_handler=skip
             ),
             convert_options=arrow_csv.ConvertOptions(
-                column_types=dict.fromkeys(self.names, pa.string()),
-                null_values=list(values.MISSING),
-                strings_can_be_null=True,
+                column_types=dict.fromkeys(self.names, pa.string()), strings_can_be_null=False
             ),
         )
         next_number, used = 1, 0
@@ -158,8 +157,7 @@ class Delimited:
         return len(self.names) > 1 and all(line.count(self.delimiter) == len(self.names) - 1 for line in lines)
 
     def _careful(self, stream: streams.Utf8, tally: Tally) -> Iterator[Batch]:
-        missing = set(values.MISSING)
-        kept: list[list[str | None]] = []
+        kept: list[list[str]] = []
         numbers: list[int] = []
         records = self._records(stream)
         for number, (record, text) in enumerate(records, start=1 - self.has_header):
@@ -169,7 +167,7 @@ class Delimited:
                 reason = OPEN_QUOTE if record is None else ragged(len(record), len(self.names))
                 tally.row(self.path, number, reason, text)
                 continue
-            kept.append([None if cell in missing else cell for cell in record])
+            kept.append(record)
             numbers.append(number)
             if len(kept) == 10_000:
                 yield self._batch(kept, numbers)
@@ -177,7 +175,7 @@ class Delimited:
         if kept:
             yield self._batch(kept, numbers)
 
-    def _batch(self, rows: list[list[str | None]], numbers: list[int]) -> Batch:
+    def _batch(self, rows: list[list[str]], numbers: list[int]) -> Batch:
         columns = [pa.array(column, pa.string()) for column in zip(*rows, strict=True)]
         return Batch(pa.record_batch(columns, names=list(self.names)), np.array(numbers))
 

@@ -17,7 +17,7 @@ from ...spec import BadInput, canonical, sha256
 from .eviction import evict, folders, used
 from .rows import Tally, Unused
 
-FORMAT = 1
+FORMAT = 2
 """Changes when the same file would give other rows."""
 
 

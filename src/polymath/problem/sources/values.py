@@ -244,5 +244,6 @@ def iso_date(text: str | None) -> datetime.datetime | None:
 
 
 def blank_missing(chunk: pa.Array) -> pa.Array:
-    """Strings with the missing words as null."""
-    return pc.if_else(pc.is_in(chunk, value_set=pa.array(MISSING)), pa.scalar(None, chunk.type), chunk)
+    """Strings without the spaces around them, the missing words as null."""
+    trimmed = pc.utf8_trim_whitespace(chunk)
+    return pc.if_else(pc.is_in(trimmed, value_set=pa.array(MISSING)), pa.scalar(None, chunk.type), trimmed)
