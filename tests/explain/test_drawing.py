@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from polymath.explain.chart import Chart, nice_ticks, spread
@@ -15,6 +15,7 @@ FINITE = st.floats(-1e12, 1e12)
 
 
 @given(FINITE, st.floats(1e-6, 1e9))
+@example(5443434375.0, 1e-06)
 def test_ticks_lie_within_and_are_few(low, width):
     high = low + width
     ticks = nice_ticks(low, high)

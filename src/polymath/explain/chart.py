@@ -17,6 +17,8 @@ def nice_ticks(low: float, high: float, most: int = 6) -> list[float]:
     if not high > low:
         return [low]
     raw = (high - low) / most
+    if raw < 8 * math.ulp(max(abs(low), abs(high))):  # there are hardly any numbers between the two
+        return [low, high]
     power = 10.0 ** math.floor(math.log10(raw))
     step = next(power * factor for factor in (1, 2, 2.5, 5, 10) if power * factor >= raw * (1 - 1e-9))
     first = math.ceil(low / step - 1e-9)
