@@ -39,8 +39,8 @@ from .sources.spill import give_back
 
 FORMAT = 1
 TEST = -1
-USUAL_VALUES, LEAST_ROWS = 1 << 24, 256
-"""Of pictures that are encoded at a time: 16 MB of bytes, and of large ones at least so many."""
+USUAL_VALUES, LEAST_ROWS = 1 << 23, 256
+"""Of pictures that are encoded at a time: 8 MB of bytes, and of large ones at least so many."""
 MOST_VALUES = LEAST_ROWS * 3 * 1024 * 1024
 """Of so many very large ones at most: 0.8 GB of bytes."""
 UNUSED = -2
