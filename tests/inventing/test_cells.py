@@ -246,21 +246,8 @@ def test_a_pattern_is_learned_and_copies_are_those_of_single_runs():
 
 
 OPEN_GRU = simplified(
-    nodes(
-        a_r="linear x h",
-        a_z="linear x h",
-        a_x="linear x",
-        a_h="linear h",
-        r="sigmoid a_r",
-        z="sigmoid a_z",
-        past="multiply r a_h",
-        sum="add past a_x",
-        n="tanh sum",
-        step="subtract n sum",
-        part="multiply z step",
-        h_t="subtract n part",
-    ),
-    hidden="h_t",
+    tuple(node.replace(inputs=("n", "sum")) if node.name == "step" else node for node in GRU.nodes),
+    hidden=GRU.hidden,
     memory=None,
 )
 """A GRU that keeps what is new without the tanh: it learns better than a GRU until its state runs away."""
