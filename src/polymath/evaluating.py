@@ -46,7 +46,10 @@ def _single(data: Any, problem: Problem) -> pa.Table | None:
 
 
 def evaluate(predictor: Predictor, data: Any) -> dict[str, Json]:
-    """{task, rows, rows_unused, scores}: metric -> value, or output -> metric -> value where outputs are several."""
+    """{task, rows, rows_unused, scores}: metric -> value, or output -> metric -> value where outputs are several.
+
+    `learned_from` is there, and true, where the data are those that the task was learned from: such scores flatter.
+    """
     problem = predictor.problem
     rows = matched(rows_of(data, problem), problem)
     lacking = [f.name for f in problem.outputs if f.name not in rows.table.column_names]
@@ -83,6 +86,8 @@ def evaluate(predictor: Predictor, data: Any) -> dict[str, Json]:
     }
     if predictor.record.gate is not None:
         result["rows_gated"] = len(rows) - len(opened)
+    if predictor.record.origin.get("fingerprint") == rows.fingerprint:
+        result["learned_from"] = True
     return result
 
 

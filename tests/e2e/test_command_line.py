@@ -109,7 +109,7 @@ def test_predict_evaluate_and_the_lists(learned: tuple[Path, dict[str, Any]], ir
     assert first["value"] == "setosa"
     assert sum(first["probabilities"].values()) == pytest.approx(1.0)
     scores = seen("evaluate", "iris", iris, "--store", store)
-    assert scores["rows"] == 150
+    assert scores["rows"] == 150 and scores["learned_from"]
     right = np.mean(
         [p["target"]["value"] for p in predicted["predictions"]]
         == np.loadtxt(iris, str, delimiter=",", skiprows=1)[:, -1]
@@ -122,6 +122,8 @@ def test_predict_evaluate_and_the_lists(learned: tuple[Path, dict[str, Any]], ir
     assert {"constant", "linear", "trees"} <= {row["what"] for row in board}
     look("predict", "iris", iris, "--store", store, "--out", tmp_path / "out.csv")
     assert (tmp_path / "out.csv").read_text().startswith('"target"')
+    (tmp_path / "half.csv").write_text("".join(iris.read_text().splitlines(keepends=True)[:76]))
+    assert "learned_from" not in seen("evaluate", "iris", tmp_path / "half.csv", "--store", store)
     for words in (
         ("tasks",),
         ("show", "iris"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import uuid
 
 import numpy as np
@@ -167,3 +168,11 @@ def test_files_are_pictures(digits_folder):
 def test_wide_tables_are_quick():
     rows = read({f"c{i}": GENERATOR.normal(size=20) for i in range(2_000)})
     assert len(infer(rows).inputs) == 1_999
+
+
+def test_examples_of_dates_leave_out_their_midnight() -> None:
+    days = [datetime.datetime(2024, 1, 1 + n) for n in range(20)]
+    hours = [day + datetime.timedelta(hours=9) for day in days]
+    found = infer(read(pa.table({"day": days, "hour": hours, "y": [n % 2 for n in range(20)]})), target="y")
+    examples = {one.column: one.examples[0] for one in found.findings}
+    assert examples["day"] == "2024-01-01" and examples["hour"] == "2024-01-01 09:00:00"

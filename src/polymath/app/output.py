@@ -273,6 +273,11 @@ def evaluated(result: Mapping[str, Any]) -> None:
                 sys.stdout.write(f"  {name} {metric}: {number(score)}\n")
         else:
             sys.stdout.write(f"  {name}: {number(value)}\n")
+    if result.get("learned_from"):
+        shown = f"polymath show {result['task']}"
+        sys.stdout.write(
+            f"It was learned from these data, so they flatter it; `{shown}` has the scores of held-out rows.\n"
+        )
 
 
 def verified(found: Any) -> None:

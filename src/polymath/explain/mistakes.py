@@ -115,7 +115,9 @@ def shown(feature: Feature, encoded: np.ndarray) -> str:
         return number(float(encoded[0]) * feature.deviation + feature.mean)
     if isinstance(feature, Category) and feature.classes is not None:
         code = int(encoded[0])
-        return text(key(feature.classes[code - 1]), 40) if 1 <= code <= len(feature.classes) else "missing or rare"
+        if 1 <= code <= len(feature.classes):
+            return text(key(feature.classes[code - 1]), 40)
+        return "rare" if code else "missing" if feature.rare else "missing or unknown"
     if isinstance(feature, Labels) and feature.classes is not None:
         return (
             text(", ".join(key(one) for one, mark in zip(feature.classes, encoded, strict=False) if mark == 1), 60)

@@ -131,7 +131,6 @@ def prepare(
     if problem is None:
         types = wishes.types | dict.fromkeys(raters, "graded")
         inference = infer(rows, target=wishes.targets or tuple(raters) or None, types=types, ignore=wishes.ignore)
-        listener.inferred(inference, rows)
         try:
             problem = Problem(
                 name=wishes.name or name_of(rows.source),
@@ -144,6 +143,7 @@ def prepare(
         except ValidationError as error:
             found = error.errors(include_url=False)[0]["msg"].removeprefix("Value error, ")
             raise BadInput(found, file=rows.source) from error
+        listener.inferred(inference, rows)
     if answers_pixels(problem):
         problem, note = settled(rows := matched(rows, problem), problem)
         listener.say(note)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import re
 from dataclasses import dataclass
 
@@ -75,7 +76,7 @@ class Column:
         missing = column.null_count if sampled else len(column) - len(kept)
         known = len(column) - missing if len(kept) else 0
         firsts = distinct_values(kept)
-        examples = tuple(printable(str(value), limit=24) for value in firsts[1])
+        examples = tuple(printable(_plainly(value), limit=24) for value in firsts[1])
         positions = np.flatnonzero(valid.to_numpy(zero_copy_only=False))
         return cls(name, kept, positions, missing, known, firsts[0], sampled, examples)
 
@@ -92,6 +93,13 @@ def distinct_values(array: pa.Array) -> tuple[int, list[object]]:
         return min(len(array), 2), shown
     unique = pc.unique(array)
     return len(unique), unique[:3].to_pylist()
+
+
+def _plainly(value: object) -> str:
+    """An example as people write it: a date without its midnight."""
+    if isinstance(value, datetime.datetime) and value.time() == datetime.time():
+        value = value.date()
+    return str(value)
 
 
 def is_text(kind: pa.DataType) -> bool:
