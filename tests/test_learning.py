@@ -11,7 +11,7 @@ import pytest
 
 from polymath import Polymath
 from polymath.learning import Silent, Wishes
-from polymath.learning.compose import prepare, rotation
+from polymath.learning.preparing import prepare, rotation
 from polymath.problem import metrics
 from polymath.spec import BadInput
 

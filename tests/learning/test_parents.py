@@ -12,8 +12,8 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from polymath import Polymath
-from polymath.learning.compose import facts_of, prepare
 from polymath.learning.parents import fetch, parents
+from polymath.learning.preparing import facts_of, prepare
 from polymath.learning.study import Provenance, Study
 from polymath.learning.wishes import Silent, Wishes
 from polymath.model.build import build

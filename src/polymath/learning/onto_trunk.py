@@ -13,11 +13,11 @@ from ..search.spaces.parents import Parent, features
 from ..spec import Spec
 from ..store import Store
 from ..train.job import Job
-from .compose import rotation
 from .fitting import answers, experiment, member
 from .joining import Source
 from .joining.base import HELD_OUT
 from .parents import fetch, parents
+from .preparing import rotation
 from .study import Provenance, Study
 from .wishes import Wishes
 

@@ -24,7 +24,8 @@ from ..problem.pictures import matched
 from ..problem.sources import Rows
 from ..spec import BadInput, Spec
 from ..store import Store
-from .compose import Call, engine_of, rotation, search, split_of
+from .compose import Call, engine_of, search
+from .preparing import rotation, split_of
 from .renewal import NEW, OLD, Known, Renewal, known
 from .wishes import DEFAULT_BUDGET, Listener, Wishes, check, interruptible
 
