@@ -8,23 +8,14 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from itertools import pairwise
 
 from ..model.union import Share, Union
 from .chart import drawing
-from .map_nodes import Node, nodes
+from .map_nodes import Node
+from .map_places import LEFT, Layout, Place, Scale, scale_for
 from .markup import Html, amount, counted, join, tag, text
 from .style import SVG_CSS
 
-GAPS = (40.0, 24.0)
-"""Behind boxes, among shared and among own layers."""
-WIDEST, NARROWEST, ROOM = 150.0, 104.0, 560.0
-"""Of boxes, and what they share at either side."""
-BETWEEN, TOP, LEFT, INPUTS = 56.0, 30.0, 14.0, 54.0
-"""From the last shared column to the own ones; room above, at the left, and for names of inputs."""
-BOXES = 1.25
-"""From one box to the next below it, in heights of a box."""
 AGAIN = 560.0
 """A box that is taller than a screen says its words so often."""
 LETTERS, BUILT, SIZE = 28, 200.0, 132.0
@@ -44,49 +35,6 @@ svg .task{fill:var(--ink);font-weight:600}
 :root{--l:44%}@media (prefers-color-scheme:dark){:root{--l:64%}}
 .row:hover rect.back{fill:var(--fill)}rect.back{fill:transparent}
 """
-
-
-@dataclass
-class _Place:
-    """A node in the drawing."""
-
-    node: Node
-    own: bool
-    column: int
-    x: float = 0.0
-    y: float = 0.0
-    """Of its upper edge."""
-    height: float = 0.0
-    width: float = 0.0
-    slots: dict[str, float] = field(default_factory=dict)
-    """Task -> where its line passes, from the upper edge."""
-
-
-@dataclass(frozen=True)
-class _Scale:
-    """Sizes by how many tasks there are."""
-
-    line: float
-    """Of a task's line."""
-    row: float
-    """Least height of a task's row."""
-    box: float
-    """Least height of a box."""
-    font: float
-
-    @property
-    def lines(self) -> int:
-        """Lines of words in a box."""
-        return 2 if self.box >= 30 else 1
-
-
-def scale_for(tasks: int) -> _Scale:
-    """Few tasks are drawn large, two hundred small."""
-    if tasks <= 12:
-        return _Scale(line=5.0, row=44.0, box=34.0, font=11.0)
-    if tasks <= 60:
-        return _Scale(line=2.6, row=26.0, box=20.0, font=10.5)
-    return _Scale(line=1.3, row=17.0, box=13.5, font=9.5)
 
 
 def whole_map(union: Union) -> Html:
@@ -131,15 +79,8 @@ def said(union: Union) -> str:
 
 
 def _drawn(union: Union) -> tuple[float, float, list[Html]]:
-    if not union.paths:
-        raise ValueError("a store without tasks has no map")
-    found = nodes(union)
-    scale = scale_for(len(union.paths))
-    order = task_order(union, found)
-    places = _placed(found)
-    rows, height = _rows(places, order, scale)
-    split, right = _columns(places)
-    _settle(places, order, rows, scale)
+    laid = Layout.of(union)
+    order, scale, places, rows, right = laid.order, laid.scale, laid.places, laid.rows, laid.right
     hues = {name: round(360 * i / len(order)) for i, name in enumerate(order)}
     shares = {name: union.share(name) for name in order}
     width = right + named_width(order) + SIZE + built_width(shares.values(), scale)
@@ -149,14 +90,14 @@ def _drawn(union: Union) -> tuple[float, float, list[Html]]:
         line for name in order for line in _route(name, places, order, rows, right=right, hue=hues[name], scale=scale)
     ]
     parts += [_box(union, place, order, scale) for place in places]
-    if split:
-        parts += [_word(LEFT, 14, "shared by several tasks"), _word(split, 14, "held by one task alone")]
+    if laid.split:
+        parts += [_word(LEFT, 14, "shared by several tasks"), _word(laid.split, 14, "held by one task alone")]
     parts += [
         _word(right + 16, 14, "task"),
         _word(right + named_width(order), 14, "parameters"),
         _word(right + named_width(order) + SIZE, 14, "builds on"),
     ]
-    return width, height, parts
+    return width, laid.height, parts
 
 
 def named_width(names: Sequence[str]) -> float:
@@ -165,132 +106,21 @@ def named_width(names: Sequence[str]) -> float:
     return 26 + 0.62 * (scale_for(len(names)).font + 1.5) * max(longest, 8)
 
 
-def built_width(shares: Iterable[Share], scale: _Scale) -> float:
+def built_width(shares: Iterable[Share], scale: Scale) -> float:
     """Room for what tasks build on, up to `BUILT`."""
     longest = max(len(", ".join(share.builds_on)) for share in shares)
     return min(20 + 0.56 * scale.font * max(longest, len("builds on")), BUILT)
 
 
-def task_order(union: Union, found: Sequence[Node]) -> list[str]:
-    """Relatives beside each other: by the boxes that they share, those of most tasks first; loners at the end."""
-    shared: dict[str, list[tuple[int, int]]] = {name: [] for name in union.paths}
-    for place, node in enumerate(found):
-        if len(node.tasks) > 1:
-            for name in node.tasks:
-                shared[name].append((-len(node.tasks), place))
-    place_of = {name: place for place, name in enumerate(union.paths)}
-    return sorted(shared, key=lambda name: (not shared[name], sorted(shared[name]), place_of[name]))
-
-
-def _placed(found: Sequence[Node]) -> list[_Place]:
-    """Columns by how far a node is from what it begins with, counted among shared and among own nodes."""
-    places: list[_Place] = []
-    for node in found:
-        own = len(node.tasks) == 1
-        before = [places[source].column + 1 for source in node.sources if places[source].own == own]
-        places.append(_Place(node, own, max(before, default=0)))
-    return places
-
-
-def _rows(places: Sequence[_Place], order: Sequence[str], scale: _Scale) -> tuple[dict[str, float], float]:
-    """Middle of every task's row, and the height of all."""
-    most: dict[tuple[str, int], int] = {}
-    for place in places:
-        if place.own:
-            key = (place.node.tasks[0], place.column)
-            most[key] = most.get(key, 0) + 1
-    tall = {name: max((n for (task, _), n in most.items() if task == name), default=1) for name in order}
-    rows, y = {}, TOP
-    for name in order:
-        height = max(scale.row, tall[name] * scale.box * BOXES)
-        rows[name] = y + height / 2
-        y += height
-    return rows, y + 8
-
-
-def _columns(places: Sequence[_Place]) -> tuple[float, float]:
-    """Sets x of every place; gives where own columns begin (0 if nothing is shared) and end."""
-    many = max((place.column + 1 for place in places if not place.own), default=0)
-    deep = max((place.column + 1 for place in places if place.own), default=0)
-    shared, own = (
-        min(max(ROOM / max(columns, 1) - gap, NARROWEST), WIDEST)
-        for columns, gap in zip((many, deep), GAPS, strict=True)
-    )
-    x = LEFT + INPUTS
-    split = x + many * (shared + GAPS[0]) - GAPS[0] + BETWEEN if many else x
-    for place in places:
-        place.width, gap = (own, GAPS[1]) if place.own else (shared, GAPS[0])
-        place.x = (split if place.own else x) + place.column * (place.width + gap)
-    return (split if many else 0.0), split + deep * (own + GAPS[1]) + 10
-
-
-def _settle(places: Sequence[_Place], order: Sequence[str], rows: Mapping[str, float], scale: _Scale) -> None:
-    """Sets y and height: beside the rows of a node's tasks, never over another node of its column.
-
-    Where the tasks of each node of a shared column have rows beside each other, it is as tall as these and every line
-    runs straight to its row.
-    """
-    rank = {name: i for i, name in enumerate(order)}
-    columns: dict[tuple[bool, int], list[_Place]] = {}
-    for place in places:
-        columns.setdefault((place.own, place.column), []).append(place)
-    for (own, _), column in columns.items():
-        if own or not _spread(column, rows, scale):
-            _stack(column, rows, rank, scale)
-
-
-def _spread(column: Sequence[_Place], rows: Mapping[str, float], scale: _Scale) -> bool:
-    """Each node beside all rows of its tasks; False, and nothing done, where other tasks have rows in between."""
-    spans = [
-        (min(rows[task] for task in place.node.tasks), max(rows[task] for task in place.node.tasks), place)
-        for place in column
-    ]
-    spans.sort(key=lambda span: span[:2])
-    others = any(
-        first < y < last and task not in place.node.tasks for first, last, place in spans for task, y in rows.items()
-    )
-    if others or any(one[1] >= other[0] for one, other in pairwise(spans)):
-        return False
-    for first, last, place in spans:
-        place.y, place.height = first - scale.box / 2, last - first + scale.box
-        place.slots = {task: rows[task] - place.y for task in place.node.tasks}
-    return True
-
-
-def _stack(column: list[_Place], rows: Mapping[str, float], rank: Mapping[str, int], scale: _Scale) -> None:
-    """Each node as near to the middle of its rows as the others let it be, its lines side by side."""
-    for place in column:
-        lines = len(place.node.tasks) * scale.line
-        place.height = max(scale.box, lines + 4)
-        for i, name in enumerate(sorted(place.node.tasks, key=rank.__getitem__)):
-            place.slots[name] = (place.height - lines) / 2 + (i + 0.5) * scale.line
-    wanted = {id(p): sum(rows[t] for t in p.node.tasks) / len(p.node.tasks) for p in column}
-    column.sort(key=lambda p: wanted[id(p)])
-    gap = scale.box * (BOXES - 1) * 0.8
-    groups: list[tuple[float, int]] = []  # mean of (wanted - offset), nodes: isotonic regression
-    offsets = [0.0]
-    for one, other in pairwise(column):
-        offsets.append(offsets[-1] + (one.height + other.height) / 2 + gap)
-    for place, offset in zip(column, offsets, strict=True):
-        mean, count = wanted[id(place)] - offset, 1
-        while groups and groups[-1][0] > mean:
-            before, n = groups.pop()
-            mean, count = (before * n + mean * count) / (n + count), n + count
-        groups.append((mean, count))
-    means = [max(mean, TOP + column[0].height / 2) for mean, count in groups for _ in range(count)]
-    for place, mean, offset in zip(column, means, offsets, strict=True):
-        place.y = mean + offset - place.height / 2
-
-
 def _route(
     name: str,
-    places: Sequence[_Place],
+    places: Sequence[Place],
     order: Sequence[str],
     rows: Mapping[str, float],
     *,
     right: float,
     hue: int,
-    scale: _Scale,
+    scale: Scale,
 ) -> list[Html]:
     """The lines of one task: from inputs through its boxes to its row."""
     mine = [place for place in places if name in place.slots]
@@ -328,7 +158,7 @@ def _curve(x1: float, y1: float, x2: float, y2: float) -> str:
     return f"M{x1:.1f} {y1:.1f}C{x1 + bend:.1f} {y1:.1f} {turn - bend:.1f} {y2:.1f} {turn:.1f} {y2:.1f}{rest}"
 
 
-def _box(union: Union, place: _Place, order: Sequence[str], scale: _Scale) -> Html:
+def _box(union: Union, place: Place, order: Sequence[str], scale: Scale) -> Html:
     node, width = place.node, place.width
     number = {name: i for i, name in enumerate(order)}
     classes = "box t " + " ".join(f"t{number[name]}" for name in node.tasks)
@@ -363,7 +193,7 @@ def _box(union: Union, place: _Place, order: Sequence[str], scale: _Scale) -> Ht
     return tag("g", join(parts), class_=classes)
 
 
-def _middles(place: _Place) -> list[float]:
+def _middles(place: Place) -> list[float]:
     """Where a box says its words: in its middle, or in the middle of every screen that it fills."""
     times = max(1, round(place.height / AGAIN))
     return [place.y + place.height * (i + 0.5) / times for i in range(times)]
