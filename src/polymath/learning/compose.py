@@ -10,6 +10,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from threadpoolctl import threadpool_limits
+
 from ..engine import Engine, FirstInLine, InLine, Processes, cores, pick_device
 from ..gating import Gate, gate_of, parse
 from ..importing import HEAD as IMPORTED
@@ -270,15 +272,17 @@ def _searched(
     )
     generator = _generator(plan, setting, wishes, ledger=ledger, store=store, experience=experience)
     try:
-        run(
-            plan,
-            generator=generator,
-            engine=call.engine,
-            ledger=ledger,
-            clock=clock,
-            setting=setting,
-            stop=lambda: call.stopped() or clock.seconds_left < -0.3,
-        )
+        # The lanes keep the cores busy: threads of algebra beside them would spin, and a fit of 9 ms take 100.
+        with threadpool_limits(1):
+            run(
+                plan,
+                generator=generator,
+                engine=call.engine,
+                ledger=ledger,
+                clock=clock,
+                setting=setting,
+                stop=lambda: call.stopped() or clock.seconds_left < -0.3,
+            )
     finally:  # a second Ctrl-C comes here from anywhere: what was published last stays
         call.engine.close()
     if call.stopped():
