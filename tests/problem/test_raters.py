@@ -76,35 +76,43 @@ def test_targets_hold_every_label(graded):
     assert (feature.single(target)[::10] == truth[::10]).all()
 
 
-def test_the_loss_learns_from_soft_labels_and_from_each_rater(graded):
+def test_each_label_by_itself_counts_as_one_vote(graded):
     feature, column, _ = graded
     target = feature.encode_target(column).array[:50]
-    generator = torch.Generator().manual_seed(0)
-    logits = torch.randn(50, 3, generator=generator)
-    chance = torch.from_numpy(feature.posterior(target)).float()
-    expected = -(chance * logits.log_softmax(1)).sum(1) * torch.from_numpy(feature.known(target))
-    assert torch.allclose(feature.loss(logits, torch.from_numpy(target)), expected, atol=1e-4)
-    # As many votes as there are labels: the mean of their cross-entropies.
-    wide = logits.log_softmax(1).repeat(1, 4)
-    codes = torch.from_numpy(target)
-    each = [[-float(wide[n, code]) for code in row if code >= 0] for n, row in enumerate(codes.tolist())]
+    wide = torch.randn(50, 3, generator=torch.Generator().manual_seed(0)).log_softmax(1).repeat(1, 4)
+    each = [[-float(wide[n, code]) for code in row if code >= 0] for n, row in enumerate(target.tolist())]
     mean = torch.tensor([np.mean(one) if one else 0.0 for one in each])
-    assert torch.allclose(feature.loss(wide, codes), mean.float(), atol=1e-4)
+    assert torch.allclose(feature.loss(wide, torch.from_numpy(target)), mean.float(), atol=1e-4)
 
 
-def test_one_truth_explains_all_labels_of_a_row(graded):
+@pytest.mark.parametrize("own", [False, True])
+def test_one_truth_explains_all_labels_of_a_row(graded, own):
+    """With the matrices that were measured, or with those that the path learns beside the classes."""
     feature, column, _ = graded
     target = feature.encode_target(column).array[:40]
     log_BC = torch.randn(40, 3, generator=torch.Generator().manual_seed(0)).log_softmax(1)
-    confusion = torch.from_numpy(CONFUSION).clamp_min(1e-6).float()
+    confusion = torch.tensor(CONFUSION if own else feature.confusion).clamp_min(1e-6).float()
     expected = []
     for chance, (settled, *labels) in zip(log_BC.exp(), target.tolist(), strict=True):
         for rater, label in enumerate(labels):
             chance = chance * (confusion[rater, :, label] if label >= 0 else 1)
         known = settled >= 0 or max(labels) >= 0
         expected.append(-torch.log(chance[settled] if settled >= 0 else chance.sum()) if known else torch.tensor(0.0))
-    given = torch.cat([log_BC, confusion.log().flatten().expand(40, -1)], 1)
+    given = torch.cat([log_BC, confusion.log().flatten().expand(40, -1)], 1) if own else log_BC
     assert torch.allclose(feature.loss(given, torch.from_numpy(target)), torch.stack(expected), atol=1e-4)
+
+
+def test_what_the_net_sees_is_weighed_with_who_said_what(graded):
+    feature, _, _ = graded
+    logits = torch.tensor([[0.0, 3.0, 0.0], [0.0, 3.0, 0.0], [0.0, 0.0, 0.0]], requires_grad=True)
+    target = torch.tensor([[-1, 1, 0, -1], [2, 1, 1, 1], [-1, -1, -1, -1]])
+    feature.loss(logits, target).sum().backward()
+    pulled = logits.detach().softmax(1) - logits.grad  # what is likely of each row, all in all
+    labels = torch.tensor(feature.confusion)[0, :, 1] * torch.tensor(feature.confusion)[1, :, 0]
+    weighed = labels * torch.tensor([0.0, 3.0, 0.0]).exp()
+    assert torch.allclose(pulled[0], (weighed / weighed.sum()).float(), atol=1e-4)
+    assert torch.allclose(pulled[1], torch.tensor([0.0, 0.0, 1.0]), atol=1e-4)
+    assert not logits.grad[2].any()
 
 
 @pytest.mark.parametrize("how", ["matrices", "joint"])

@@ -32,9 +32,10 @@ class Graded(Category):
 
     The values are a struct for each row (`raters.gathered`); plain values are adjudicated labels. Scores compare with
     the adjudicated label where there are some, else with what is most likely true given all labels and how each rater
-    errs (Dawid and Skene 1979). A raw prediction [B, C] learns that as a soft label; one of (1 + K) C columns holds log
-    probabilities of what is true, then of what each rater will say, and learns from each label by itself; one of
-    C + K C C columns holds log probabilities of what is true, then of what each rater says where each class is true.
+    errs (Dawid and Skene 1979). A raw prediction [B, C] learns as if one truth explains all labels of a row: what it
+    says is weighed with who said what. One of C + K C C columns does the same with matrices of its own: log
+    probabilities of what is true, then of what each rater says where each class is true. One of (1 + K) C columns holds
+    log probabilities of what is true, then of what each rater will say, and learns from each label by itself.
     """
 
     type: Literal["graded"] = "graded"  # type: ignore[assignment]
@@ -113,14 +114,13 @@ class Graded(Category):
         width = self.head_width
         target = target.long().reshape(len(target), -1)
         known_B = (target >= 0).any(1)
-        if prediction.shape[1] == width:
-            log_BC = prediction.float().log_softmax(1)
-            soft_BC = self._posterior(target) * (1 - smoothing) + smoothing / width
-            soft_B: torch.Tensor = torch.where(known_B, -(soft_BC * log_BC).sum(1), 0.0)
-            return soft_B
         raters = target.shape[1] - 1
+        if prediction.shape[1] == width:
+            log_BC, log_KCC = prediction.float().log_softmax(1), self._log_confusion.to(target.device)
+            return torch.where(known_B, _joint(log_BC, log_KCC, target, smoothing=smoothing), 0.0)
         if prediction.shape[1] == width + raters * width**2:
-            return torch.where(known_B, _joint(prediction.float(), target, width, smoothing=smoothing), 0.0)
+            log_BC, log_KCC = prediction[:, :width].float(), prediction[0, width:].float().view(raters, width, width)
+            return torch.where(known_B, _joint(log_BC, log_KCC, target, smoothing=smoothing), 0.0)
         log_BJC = prediction.float().unflatten(1, (-1, width))
         each_BJ = -log_BJC.gather(2, target.clamp_min(0).unsqueeze(2)).squeeze(2)
         if smoothing:
@@ -129,26 +129,12 @@ class Graded(Category):
         loss_B: torch.Tensor = (each_BJ * graded_BJ).sum(1) / graded_BJ.sum(1).clamp_min(1)
         return loss_B
 
-    def _posterior(self, target: torch.Tensor) -> torch.Tensor:
-        """`posterior` of a batch, on its device."""
-        import torch
-
-        log_prior, log_confusion = (part.to(target.device) for part in self._logarithms)
-        log_BC = log_prior.expand(len(target), -1)
-        for log_LC, code_B in zip(log_confusion, target[:, 1:].unbind(1), strict=False):
-            log_BC = log_BC + log_LC[code_B.clamp_min(0)] * (code_B >= 0).unsqueeze(1)
-        settled_B1 = target[:, :1] >= 0
-        certain_BC = torch.nn.functional.one_hot(target[:, 0].clamp_min(0), self.head_width)
-        return torch.where(settled_B1, certain_BC.to(log_BC), log_BC.softmax(1))
-
     @cached_property
-    def _logarithms(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """Of the prior [C], and of what each rater says [K, said, true]."""
+    def _log_confusion(self) -> torch.Tensor:
+        """Logarithm of what each rater says where each class is true, as it was measured: [K, C, C]."""
         import torch
 
-        judgement = self._judgement
-        log_confusion = np.log(judgement.confusion).transpose(0, 2, 1).astype(np.float32)
-        return torch.from_numpy(np.log(judgement.prior).astype(np.float32)), torch.from_numpy(log_confusion.copy())
+        return torch.from_numpy(np.log(self._judgement.confusion).astype(np.float32))
 
     @cached_property
     def _judgement(self) -> Judgement:
@@ -185,14 +171,14 @@ class Graded(Category):
         return {"temperature": temperature(log_loss) if len(logits) else 1.0}
 
 
-def _joint(prediction: torch.Tensor, target: torch.Tensor, width: int, *, smoothing: float) -> torch.Tensor:
+def _joint(log_BC: torch.Tensor, log_KCC: torch.Tensor, target: torch.Tensor, *, smoothing: float) -> torch.Tensor:
     """How unlikely all labels of a row are together, [B]: one truth explains them, the adjudicated one if there is one.
 
-    Raykar et al. (2010), 'Learning from crowds', equation 9: what the net thinks of a row is weighed with its labels.
+    Raykar et al. (2010), 'Learning from crowds', equation 9. Its gradient is that of the cross-entropy with what is
+    likely given the labels and what the net thinks of the row, so the net finds labels that are wrong as it learns.
     """
-    log_BC, told = prediction[:, :width], prediction[:, width:].unflatten(1, (-1, width, width))
     label_BK = target[:, 1:]
-    said_BKC = told.gather(3, label_BK.clamp_min(0)[:, :, None, None].expand(-1, -1, width, 1)).squeeze(3)
+    said_BKC = log_KCC.transpose(1, 2)[range(label_BK.shape[1]), label_BK.clamp_min(0)]
     whole_BC = log_BC + (said_BKC * (label_BK >= 0).unsqueeze(2)).sum(1)
     settled_B1 = target[:, :1].clamp_min(0)
     likely_B = whole_BC.gather(1, settled_B1).squeeze(1).where(target[:, 0] >= 0, whole_BC.logsumexp(1))

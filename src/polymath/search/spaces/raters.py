@@ -10,12 +10,13 @@ from ...problem.features.graded import Graded
 from ...problem.problem import Problem
 from ..choices import Choose
 
-Way = Literal["votes", "likely", "joint", "matrices", "tendencies"]
-"""`likely`: soft labels, how likely each class is true given who said what; the others: see the layer `raters`."""
+Way = Literal["likely", "joint", "votes", "matrices", "tendencies"]
+"""`likely`: one truth explains all labels of a row, as `Graded.loss` reads a plain answer; no gene more. The others: see
+the layer `raters`. The first must be the best: where one training takes the whole budget, no other is tried."""
 
 
 def graded(choose: Choose, path: Path, problem: Problem) -> Path:
-    """The path with a last gene for each output that raters graded, unless it learns from soft labels."""
+    """The path with a last gene for each output that raters graded, unless a plain answer is enough."""
     genes, outputs = list(path.genes), dict(path.outputs)
     for number, output in enumerate(problem.outputs):
         if not isinstance(output, Graded):
