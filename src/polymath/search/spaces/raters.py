@@ -11,7 +11,7 @@ from ...problem.problem import Problem
 from ..choices import Choose
 
 Way = Literal["likely", "joint", "votes", "matrices", "tendencies"]
-"""`likely`: one truth explains all labels of a row, as `Graded.loss` reads a plain answer; no gene more. The others: see
+"""`likely`: one truth explains all labels of a row, as `Graded.loss` reads a plain answer. The others: see
 the layer `raters`. The first must be the best: where one training takes the whole budget, no other is tried."""
 
 
