@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 
 from polymath.engine import Engine, InLine
-from polymath.search import Clock, Experiment, Ledger, Setting, Sketch, draw
+from polymath.search import Clock, Entry, Experiment, Ledger, Setting, Sketch, draw
 from polymath.search import run as run_search
 from polymath.search.choices import Answer, Choose, Recorder, Trace, at_random, first, replay
 from polymath.search.cutters import CUTTERS, Cutter, Halving, Standing
@@ -163,6 +164,9 @@ class Pretend:
         return result.work / 9.0
 
     def finished(self, experiment: Experiment) -> None:
+        pass
+
+    def tell(self, experiment: Experiment) -> None:
         self.log.append((experiment.number, len(experiment.results)))
 
 
@@ -217,10 +221,10 @@ def test_resuming_repeats_nothing_and_gives_the_same(tmp_path: Path) -> None:
 
 def test_lanes_do_not_change_with_arrival(tmp_path: Path) -> None:
     """Under a work budget results are told by virtual time: an engine that answers late gives the same log."""
-    from concurrent.futures import Future, ThreadPoolExecutor
+    from concurrent.futures import ThreadPoolExecutor
 
     class Late:
-        lanes = 2
+        lanes, beside = 2, True
 
         def __init__(self) -> None:
             self.pool, self.count = ThreadPoolExecutor(2), 0
@@ -234,6 +238,35 @@ def test_lanes_do_not_change_with_arrival(tmp_path: Path) -> None:
             self.pool.shutdown()
 
     assert run(tmp_path / "late", engine=Late()).log == run(tmp_path / "prompt").log
+
+
+@pytest.mark.parametrize("beside", [True, False])
+def test_a_lane_waits_for_no_disk(tmp_path: Path, *, beside: bool) -> None:
+    """Where jobs run beside this process, the next begins before the last is written; else nothing stays unwritten."""
+    events: list[str] = []
+
+    class Told(Ledger):
+        def add(self, entry: Entry) -> None:
+            events.append("written")
+            super().add(entry)
+
+    class Watched(InLine):
+        def submit(self, text: str, *, timeout_seconds: float | None = None) -> Future[str]:
+            events.append("begun")
+            return super().submit(text)
+
+    engine, plan = Watched(evaluate, lanes=1), Pretend()
+    engine.beside = beside
+    run_search(
+        plan,
+        generator=Random(plan.draw, seed=1),
+        engine=engine,
+        ledger=Told(None, "task"),
+        clock=Clock(lanes=1, work=12.0),
+        setting=Setting(dataset="d"),
+    )
+    assert events.count("begun") == events.count("written") == len(plan.log) > 3
+    assert events[:4] == (["begun", "begun", "written", "begun"] if beside else ["begun", "written"] * 2)
 
 
 def test_the_real_clock_ends_the_run(tmp_path: Path) -> None:

@@ -10,6 +10,8 @@ from .interface import Engine, Function, JobFailed
 class InLine:
     """Runs every job when it is submitted. `lanes` only tells the search how many jobs to keep in flight."""
 
+    beside = False
+
     def __init__(self, function: Function, *, lanes: int = 1) -> None:
         self.function, self.lanes = function, lanes
 
@@ -32,6 +34,10 @@ class FirstInLine:
     def __init__(self, function: Function, others: Engine, *, count: int = 1) -> None:
         self.lanes = others.lanes
         self._here, self._others, self._left = InLine(function), others, count
+
+    @property
+    def beside(self) -> bool:
+        return self._left <= 0 and self._others.beside
 
     def submit(self, text: str, *, timeout_seconds: float | None = None) -> Future[str]:
         if self._left > 0:

@@ -47,6 +47,10 @@ class Engine(Protocol):
 
     lanes: int
 
+    @property
+    def beside(self) -> bool:
+        """Whether jobs run beside this process's own work; if not, `submit` returns when its job has ended."""
+
     def submit(self, text: str, *, timeout_seconds: float | None = None) -> Future[str]:
         """Starts (or queues) the job. The future raises `WorkerDied`, or `JobFailed` if the function raised."""
 

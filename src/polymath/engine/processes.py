@@ -48,6 +48,8 @@ class Processes:
     `preload`: modules that the function will need, imported once for all workers.
     """
 
+    beside = True
+
     def __init__(
         self, function: Function, *, lanes: int, memory_bytes: int | None = None, preload: Sequence[str] = ()
     ) -> None:

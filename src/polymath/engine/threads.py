@@ -15,6 +15,7 @@ class Threads:
         self.lanes = lanes
         self._here = InLine(function, lanes=lanes)
         self._pool = ThreadPoolExecutor(lanes, thread_name_prefix="polymath") if lanes > 1 else None
+        self.beside = self._pool is not None
 
     def submit(self, text: str, *, timeout_seconds: float | None = None) -> Future[str]:
         del timeout_seconds  # a thread cannot be taken its job away

@@ -115,6 +115,8 @@ class PartPlan:
     def finished(self, experiment: Experiment) -> None:
         self._rungs += 1
         self._stand(experiment, running=False)
+
+    def tell(self, experiment: Experiment) -> None:
         self._told(experiment)
 
     def _stand(self, experiment: Experiment, *, running: bool) -> None:

@@ -179,6 +179,9 @@ class _FunctionPlan:
     def finished(self, experiment: Experiment) -> None:
         self._experiments[experiment.number] = experiment
 
+    def tell(self, experiment: Experiment) -> None:
+        """Nobody is told before the end."""
+
     # Evaluating --------------------------------------------------------------------------------------------------
     def evaluated(self, text: str) -> str:
         """One rung: JSON of the request -> JSON of the outcome. Runs in a thread of the engine."""

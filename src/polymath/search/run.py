@@ -159,7 +159,10 @@ class Plan(Protocol):
         """How much of its own schedule the experiment has behind it with the rung that gave `result`: 1 = all."""
 
     def finished(self, experiment: Experiment) -> None:
-        """Called after each rung: the moment to publish something better."""
+        """Called after each rung, before anything is decided by it."""
+
+    def tell(self, experiment: Experiment) -> None:
+        """Called when its rung is recorded and the lane at work again: the moment to publish something better."""
 
 
 @dataclass
@@ -298,7 +301,7 @@ class _Loop:
         experiment = Experiment(number, sketch, "could not be built", name, started=1)
         self.experiments.append(experiment)
         outcome = {"ok": False, "reason": reason, "traceback": sketch.error, "seconds": 0.0, "work": 0.0}
-        self._record(experiment, f"broken {sketch.trace.digest}", outcome, {})
+        self._record(experiment, self._told(experiment, f"broken {sketch.trace.digest}", outcome, {}))
 
     def _begin(self, experiment: Experiment, order: Order, lane: int) -> None:
         entry = self.ledger.find(order.key)
@@ -331,7 +334,10 @@ class _Loop:
         return None
 
     def settle(self, running: _Running) -> None:
-        """Records a finished job, tells the generator, lets the plan publish."""
+        """Takes in a finished job and records it; meanwhile its lane is at work again, if the engine lets it.
+
+        The disk and a publication take longer than deciding what is next. A kill in between costs this rung.
+        """
         self.running.remove(running)
         outcome = self._outcome(running)
         if outcome is None:
@@ -340,44 +346,39 @@ class _Loop:
             self.running.append(running)
             return
         order = running.order
-        self._record(running.experiment, order.key, outcome, order.request, recorded=running.recorded)
+        entry = self._told(running.experiment, order.key, outcome, order.request)
+        try:
+            if self.engine.beside:
+                self.fill()
+        finally:
+            self._record(running.experiment, None if running.recorded else entry)
 
-    def _record(
-        self,
-        experiment: Experiment,
-        key: str,
-        outcome: Mapping[str, Any],
-        request: Mapping[str, Any],
-        *,
-        recorded: bool = False,
-    ) -> None:
-        """Writes a finished rung into the ledger, tells the generator, lets the plan publish."""
+    def _told(self, experiment: Experiment, key: str, outcome: Mapping[str, Any], request: Mapping[str, Any]) -> Entry:
+        """Takes a finished rung into all that decisions depend on, the generator told; its entry for the ledger."""
         result, sketch = self.plan.result(outcome), experiment.sketch
         rung, share = len(experiment.results), self.plan.share(experiment, result)
-        if not recorded:
-            entry = Entry(
-                task=self.ledger.task,
-                dataset=self.setting.dataset,
-                space=self.setting.space,
-                seed=self.setting.seed,
-                key=key,
-                number=experiment.number,
-                rung=rung,
-                label=experiment.label,
-                generator=experiment.generator,
-                trace=sketch.trace,
-                ok=result.ok,
-                score=result.score if math.isfinite(result.score) else None,
-                work=result.work,
-                seconds=result.seconds,
-                outcome=dict(outcome),
-                request=dict(request),
-                proxies=dict(sketch.proxies),
-                fingerprint=dict(self.setting.fingerprint),
-                share=share,
-                environment=dict(self.setting.environment),
-            )
-            self.ledger.add(entry)
+        entry = Entry(
+            task=self.ledger.task,
+            dataset=self.setting.dataset,
+            space=self.setting.space,
+            seed=self.setting.seed,
+            key=key,
+            number=experiment.number,
+            rung=rung,
+            label=experiment.label,
+            generator=experiment.generator,
+            trace=sketch.trace,
+            ok=result.ok,
+            score=result.score if math.isfinite(result.score) else None,
+            work=result.work,
+            seconds=result.seconds,
+            outcome=dict(outcome),
+            request=dict(request),
+            proxies=dict(sketch.proxies),
+            fingerprint=dict(self.setting.fingerprint),
+            share=share,
+            environment=dict(self.setting.environment),
+        )
         experiment.results.append(result)
         news = News(
             number=experiment.number,
@@ -391,6 +392,13 @@ class _Loop:
         )
         self.generator.observe(news)
         self.plan.finished(experiment)
+        return entry
+
+    def _record(self, experiment: Experiment, entry: Entry | None) -> None:
+        """Writes a finished rung into the ledger, if it is not there yet, and lets the plan publish."""
+        if entry is not None:
+            self.ledger.add(entry)
+        self.plan.tell(experiment)
 
     def _outcome(self, running: _Running) -> Mapping[str, Any] | None:
         """The job's outcome; a failure as an outcome too; None when the job should be tried again."""

@@ -309,6 +309,8 @@ class ProblemPlan:
         if method == "constant" and result.ok:
             self._chance = result.worth
         self._progress |= method == "path" and self._chance is not None and result.worth > self._chance
+
+    def tell(self, experiment: Experiment) -> None:
         self._tell(experiment)
 
     def share(self, experiment: Experiment, result: Result) -> float:
