@@ -33,6 +33,7 @@ def test_refreshed_statistics_are_those_of_the_rows_and_frozen_genes_keep_theirs
     refresh(module, batches)
     with torch.no_grad():
         inside = [new[0](module.module("old")(module.module("pixels")(batch["photo"]))) for batch in batches]
-    assert torch.allclose(new[1].running_mean, torch.cat(inside).mean((0, 2, 3)), atol=1e-5)
+    # Measured in bfloat16 where the processor has it: three digits.
+    assert torch.allclose(new[1].running_mean, torch.cat(inside).mean((0, 2, 3)), atol=5e-3)
     assert torch.equal(old[1].running_mean, old_mean)
     assert new[1].momentum == momentum and not new[1].training
