@@ -98,6 +98,7 @@ EXAMPLES: dict[str, list[tuple[dict[str, object], tuple[Form, ...]]]] = {
     "ngrams": [
         ({"width": 2, "longest": 2, "num_ngrams": 30}, (IDS,)),
         ({"width": 1, "longest": 3, "num_ngrams": 5}, (IDS, IDS)),
+        ({"width": 2, "longest": 5, "num_ngrams": 30, "blank": 2}, (IDS,)),
     ],
     "one_hot": [({}, (ROW,)), ({}, (NUMBERS,)), ({}, (CODES,))],
     "oriented_gradients": [

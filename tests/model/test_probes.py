@@ -273,9 +273,9 @@ def test_ngrams_see_order():
 
 def test_ngrams_layer_computes_what_was_fitted():
     m, probe = texts(), NgramsProbe(longest=3)
-    entries = probe._entries(["text"], m, m.training)
+    entries = probe._entries(["text"], [], m, m.training)
     known, rarity = ngrams.vocabulary(entries, rows=len(m.training), most=300)
-    features = ngrams.tf_idf(probe._entries(["text"], m, m.validation), known, rarity, rows=len(m.validation))
+    features = ngrams.tf_idf(probe._entries(["text"], [], m, m.validation), known, rarity, rows=len(m.validation))
     layer = parse_layer({"kind": "ngrams", "width": 2, "longest": 3, "num_ngrams": len(known)})
     module = layer.build(m.ports["text"])
     weight = torch.randn(len(known), 2)

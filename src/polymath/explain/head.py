@@ -15,6 +15,7 @@ SIMPLE = {
     "nearest": "nearest neighbours",
     "linear": "linear model",
     "ngrams": "words, linear",
+    "letters": "letters of words, linear",
     "patches": "image patches, linear",
     "linear on oriented gradients": "edges of pictures, linear",
     "forest": "random forest",

@@ -212,7 +212,7 @@ class Study:
             found = dict(feature.calibrate(raw[feature.name], targets[feature.name]))
             temperature = found.pop("temperature", None)
             if isinstance(temperature, float) and temperature > 0:
-                path = _scaled(path, feature.name, 1.0 / temperature)
+                path = scaled(path, feature.name, 1.0 / temperature)
                 raw = {**raw, feature.name: raw[feature.name] / np.float32(temperature)}
             views = {VIEWS: seen.views} if seen.views > 1 else {}
             calibration[feature.name] = self._useful(feature, found, raw, targets) | views
@@ -469,7 +469,7 @@ class Study:
         self._last = record
 
 
-def _scaled(path: Path, output: str, factor: float) -> Path:
+def scaled(path: Path, output: str, factor: float) -> Path:
     """The path with one output multiplied: a temperature as a gene, so that every user of the path is calibrated."""
     name = f"temperature.{output}"
     gene = Gene(name=name, layer=Scale(factor=factor), inputs=(path.outputs[output],), frozen=True)

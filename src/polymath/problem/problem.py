@@ -15,10 +15,11 @@ from pydantic import Field, ValidationError, field_serializer, field_validator, 
 
 from ..spec import BadInput, Spec, canonical, first_fault, loads
 from . import _toml, metrics
-from .features import Feature, Graded, parse_feature
+from .features import Feature, Graded, Text, parse_feature
 from .features.base import BadValue, Encoded, Metric
 from .features.common import numbers, spread, take
 from .form import Form, vector
+from .subwords import Pieces
 
 ROW = "row"
 """The port that holds all vector features side by side."""
@@ -199,6 +200,12 @@ class Problem(Spec):
             if feature.form.kind != "vector":
                 result[self.port_of(feature)] = feature.form
         return result
+
+    @property
+    def vocabularies(self) -> dict[str, Pieces]:
+        """Port -> what its texts are cut by."""
+        texts = {self.port_of(one): one.subwords for one in self.inputs if isinstance(one, Text)}
+        return {port: subwords for port, subwords in texts.items() if subwords is not None}
 
     @property
     def answers(self) -> dict[str, Form]:

@@ -421,6 +421,7 @@ def _probe(rung: _Rung, place: int, fold: int) -> None:
         threads=rung.context.threads,
         put=rung.store.put_tensors,
         fetch=rung.fetch,
+        vocabularies=dataset.problem.vocabularies,
         weights=dataset.weights,
         path=job.starts[place] if job.starts else job.path,
         frozen=rung.features.get,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
@@ -16,6 +16,7 @@ from pydantic import Field, model_serializer
 
 from ...problem.features.base import Feature
 from ...problem.form import Form
+from ...problem.subwords import Pieces
 from ...spec import Spec
 from ..path import Path
 
@@ -68,6 +69,8 @@ class Material:
     """Puts tensors into the scratch store and gives their address."""
     fetch: Callable[[str], Mapping[str, np.ndarray]]
     """Tensors at an address."""
+    vocabularies: Mapping[str, Pieces] = field(default_factory=dict)
+    """Port -> what its texts were cut by, for heads that read letters."""
     weights: np.ndarray | None = None
     """How much each row of the dataset counts, mean 1; None = all the same."""
     path: Path | None = None
@@ -97,6 +100,8 @@ class Probe(Spec):
 
     gives: ClassVar[frozenset[str]] = frozenset({"vector"})
     """Kinds of answers (see `Feature.answer`) that its path can give."""
+    added: ClassVar[Mapping[str, object]] = {"copies": 1}
+    """Settings of later releases, and the values at which they are left out: earlier recipes keep their digests."""
 
     @abstractmethod
     def suits(self, ports: Mapping[str, Form]) -> bool:
@@ -112,5 +117,7 @@ class Probe(Spec):
 
     @model_serializer(mode="wrap")
     def _as_before(self, dump: Callable[[Probe], dict[str, Any]]) -> dict[str, Any]:
-        """Without `copies` where there are none: recipes of earlier releases keep their digests."""
-        return {name: value for name, value in dump(self).items() if name != "copies" or value != 1}
+        """As earlier releases wrote it, where it says nothing that they could not say."""
+        return {
+            name: value for name, value in dump(self).items() if name not in self.added or value != self.added[name]
+        }

@@ -38,8 +38,8 @@ PIXEL_EXAMPLES = (6e4, 30.0, 400.0)
 """The same where every pixel is answered, so that every picture is thousands of examples."""
 EXPLORE_RUNG = 0.04
 """Share of a lane's budget that one experiment may take before a committing plan has chosen."""
-DENSE_RATE = 10.0
-"""Work units per second of the heads on patches and on gradients: matrix products, on one modest core."""
+WHOLE = {"patches": (10.0, EXPLORE_RUNG), "gradients": (10.0, EXPLORE_RUNG), "letters": (3.0, 0.15)}
+"""Heads that cannot stop half way: work units per second on one modest core, and share of the budget for one fold."""
 
 
 class Design(Spec):
@@ -91,6 +91,8 @@ class Settings:
 COPIES, FEW_ROWS = 5, 400
 """Of every picture, moved, that a cheap head on a stored path sees, and rows up to which it is shown them. Eleven
 scripts, two of each letter: 0.899 became 0.913, and 0.914 with nine copies; five of each: 0.938 became 0.941."""
+MOST_SPELLED = 20_000
+"""Rows up to which letters of texts are counted: from more, subwords are known as well."""
 STORED_FIRST = 4
 """Parents on which every new task tries a cheap head, before anything is trained."""
 
@@ -148,12 +150,15 @@ def methods(problem: Problem, facts: Facts, *, seconds: float | None) -> tuple[s
     names = [name for name, probe in probes.items() if kinds <= probe.gives and probe.suits(problem.ports)]
     names = [name for name in names if name != "nearest" or facts.rows <= 20_000]
     names = [name for name in names if name != "gradients" or gradients.suits(problem.ports, rows=facts.rows)]
-    if seconds is not None:  # dense algebra that cannot stop half way
-        for name in [name for name in ("patches", "gradients") if name in names]:
+    names = [name for name in names if name != "letters" or (problem.vocabularies and facts.rows <= MOST_SPELLED)]
+    if seconds is not None:
+        for name in [name for name in WHOLE if name in names]:
+            rate, share = WHOLE[name]
             path = gradients.alone(problem.ports, tuple(facts.outputs)) if name == "gradients" else None
-            if probe_work(probes[name], path, facts) / DENSE_RATE >= EXPLORE_RUNG * seconds:
+            if probe_work(probes[name], path, facts) / rate >= share * seconds:
                 names.remove(name)
-    early = [name for name in ("constant", "linear", "gradients", "trees", "ngrams", "pixels") if name in names]
+    firsts = ("constant", "linear", "gradients", "trees", "ngrams", "letters", "pixels")
+    early = [name for name in firsts if name in names]
     heavy = any(form.kind != "vector" for form in facts.ports.values())
     # Twice, from other seeds: where time is short, both are trained to the end.
     paths = ("path", "path") if heavy else ("path",)

@@ -62,6 +62,11 @@ def ngrams(choose: Choose) -> NgramsProbe:
     return NgramsProbe(longest=choose("ngrams.longest", [2, 1, 3]))
 
 
+def letters(choose: Choose) -> NgramsProbe:
+    """Parts of words, letter by letter, under a linear model."""
+    return NgramsProbe(letters=True, longest=choose("letters.longest", [5, 4]))
+
+
 def patches(choose: Choose) -> PatchesProbe:
     """Features of small patches of the picture under a linear model."""
     return PatchesProbe(
@@ -99,6 +104,7 @@ SETTINGS: dict[str, Callable[[Choose], Probe]] = {
     "trees": trees,
     "forest": forest,
     "ngrams": ngrams,
+    "letters": letters,
     "patches": patches,
     "gradients": gradients,
     "pixels": pixels,
