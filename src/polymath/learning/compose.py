@@ -55,8 +55,8 @@ VIEWS_SHARE = 0.01
 PIXEL_PASSES = 4
 """The same where every pixel is answered, in passes of others."""
 
-SLOW_IMPORTS = ("sklearn.ensemble", "torch._dynamo")
-"""What experiments import when they first need it (torch's optimizers the latter): else seconds for each worker."""
+FOR_NETS, FOR_HEADS = "torch._dynamo", "sklearn.ensemble"
+"""What experiments import when they first need it (torch's optimizers the former): else a second for each worker."""
 
 
 def learn(data: Any, *, store: Store, wishes: Wishes, listener: Listener, problem: Problem | None = None) -> TaskRecord:
@@ -99,9 +99,10 @@ def engine_of(wishes: Wishes) -> Engine:
     if wishes.engine == "inline":
         return InLine(Runner(), lanes=lanes)
     each = None if wishes.memory_bytes is None else wishes.memory_bytes // (lanes + 1)
-    processes = Processes(Runner(), lanes=lanes, memory_bytes=each, preload=SLOW_IMPORTS)
-    # The first job of most searches takes a moment here, while workers import torch; a net would take long.
-    return processes if wishes.space in ("paths", "families") else FirstInLine(Runner(), processes)
+    if wishes.space in ("paths", "families"):  # nets alone: the first would take long in this process
+        return Processes(Runner(), lanes=lanes, memory_bytes=each, preload=[FOR_NETS])
+    processes = Processes(Runner(), lanes=lanes, memory_bytes=each, preload=[FOR_HEADS, FOR_NETS])
+    return FirstInLine(Runner(), processes)  # most searches begin with what takes a moment, while workers import torch
 
 
 @dataclass(frozen=True)
