@@ -119,6 +119,10 @@ EXAMPLES: dict[str, list[tuple[dict[str, object], tuple[Form, ...]]]] = {
     "pool_map": [({"how": how}, (WIDE,)) for how in ("mean", "max", "mean_max", "attention")],
     "pool_tokens": [({"how": how}, (WORDS,)) for how in ("mean", "max", "mean_max", "attention", "last")],
     "raters": [({"raters": 3, "how": how}, (NUMBERS,)) for how in ("votes", "matrices", "tendencies")],
+    "recall": [
+        ({"writer": {"kind": "transformer_decoder", "heads": 2, "depth": 1}, "pairs": 4}, (WORDS, IDS, IDS)),
+        ({"writer": {"kind": "recurrent_decoder", "width": 6}, "pairs": 3}, (WORDS, IDS, tokens(5, vocabulary=9))),
+    ],
     "recoded": [
         ({"columns": [1, -1, 0, 4], "categories": [4, 3, 0, 2]}, (ROW,)),
         ({"columns": [3, -1]}, (NUMBERS,)),

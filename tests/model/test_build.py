@@ -208,7 +208,7 @@ def test_an_output_is_given_without_the_ports_of_the_others():
     assert set(whole) == {"y", "w"}
     assert torch.equal(module(batch(), ["y"])["y"], whole["y"])
     assert torch.equal(module.value("a", batch()), module.module("a")(batch()["row"]))
-    assert module.memory("w", batch())[1].values.shape == (6, 4, 8)
+    assert module.memory("w", batch())[1][0].values.shape == (6, 4, 8)
     with pytest.raises(ValueError, match="reads port 'answer'"):
         module(batch())
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -155,14 +155,33 @@ class PathModule(nn.Module):
             values[step.gene.name] = module(*arguments)
         self.train(training)
 
-    def memory(self, output: str, inputs: Mapping[str, Tensor | Tokens]) -> tuple[nn.Module, Value]:
-        """The module that gives an output, and the first value it reads, for layers that answer step by step.
+    @property
+    def rows_kept(self) -> int:
+        """Training rows that fresh genes want to keep as weights (layer `recall`), at most."""
+        return max((module.rows_kept for _, module in self._keeping()), default=0)
 
-        Nothing is computed that this value does not need, so no answer has to stand at its port.
+    @torch.no_grad()
+    def remember(self, inputs: Mapping[str, Tensor | Tokens]) -> None:
+        """Shows training rows to these genes: what stands at the ports they read."""
+        for step, module in self._keeping():
+            ports = [source[len(INPUT) :] for source in step.sources if source.startswith(INPUT)]
+            module.remember(*(as_value(inputs[port], self.ports[port]) for port in ports))
+
+    def _keeping(self) -> list[tuple[_Step, Any]]:
+        fresh = [(step, self.genes[step.index]) for step in self._steps if step.gene.weights is None]
+        return [(step, module) for step, module in fresh if callable(getattr(module, "remember", None))]
+
+    def memory(self, output: str, inputs: Mapping[str, Tensor | Tokens]) -> tuple[nn.Module, list[Value]]:
+        """The module that gives an output, and all that it reads but the answer, for layers that answer step by step.
+
+        Nothing is computed that these values do not need, so no answer has to stand at its port.
         """
         last = next(step for step in self._steps if step.gene.name == self.outputs[output])
-        source = last.sources[0]
-        return self.genes[last.index], self._values([source], inputs)[source]
+        *sources, _ = last.sources
+        ports = {source: source[len(INPUT) :] for source in sources if source.startswith(INPUT)}
+        values = self._values([source for source in sources if source not in ports], inputs)
+        values |= {source: as_value(inputs[port], self.ports[port]) for source, port in ports.items()}
+        return self.genes[last.index], [values[source] for source in sources]
 
     def module(self, gene: str) -> nn.Module:
         """The module of a gene; equal genes have one module."""

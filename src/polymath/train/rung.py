@@ -300,6 +300,8 @@ def _gradient(rung: _Rung, place: int, fold: int) -> None:
     order = Order(training_rows, batch=rung.batch, seed=seed, lengths=_lengths(rung, path, training_rows))
     shown = source.batch(sample(training_rows, size=prepared(ports), seed=seed))
     training = _training(rung, seen, place, seed=seed, shown=shown.inputs, device=device)
+    if job.checkpoint is None and (kept := training.module.rows_kept):
+        training.module.remember(source.batch(sample(training_rows, size=kept, seed=seed)).inputs)
 
     macs = max(path.work(ports), 1.0)
     pixels = {name: one for name, one in rung.outputs.items() if isinstance(one, PixelTarget)}

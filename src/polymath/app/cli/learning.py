@@ -59,7 +59,9 @@ def learn(
         str | None, typer.Option(help="Who proposes experiments: bandit, random, surrogate, evolution, ...")
     ] = None,
     cutter: Annotated[str | None, typer.Option(help="Who cuts them between rungs: halving, top_k, median, ...")] = None,
-    space: Annotated[str | None, typer.Option(help="What is searched: all, paths, families, heads or small.")] = None,
+    space: Annotated[
+        str | None, typer.Option(help="What is searched: all, paths, families, heads, small or recall.")
+    ] = None,
     layer: Layers = None,
     memory: Memory = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Build upon no stored task.")] = False,

@@ -78,6 +78,8 @@ def written(
     kept = decoding.n_best
     ids, scores = np.zeros((count, kept, most), np.int64), np.full((count, kept), -np.inf, np.float32)
     order = by_length(module, inputs)
+    for decoder in [one for one in module.modules() if isinstance(one, Decoder)]:
+        decoder.ready()
     size = max(1, HYPOTHESES // (1 if decoding.temperature else decoding.beam))
     if device == "cpu":
         module = in_integers(module) if decoding.integers else packed(module)
@@ -139,9 +141,10 @@ def memory(
         for port, array in inputs.items()
         if port in module.ports
     }
-    decoder, value = module.memory(output, batch)
-    assert isinstance(decoder, Decoder) and isinstance(value, Tokens), f"output {output!r} has no decoder"
-    return decoder, value
+    decoder, values = module.memory(output, batch)
+    read, *others = [value for value in values if isinstance(value, Tokens)]
+    assert isinstance(decoder, Decoder), f"output {output!r} has no decoder"
+    return decoder.about(*others), read
 
 
 def by_length(module: PathModule, inputs: Mapping[str, np.ndarray]) -> np.ndarray:

@@ -54,6 +54,7 @@ from .pixels import Pixels
 from .pool_map import PoolMap
 from .pool_tokens import PoolTokens
 from .raters import Raters
+from .recall import Recall
 from .recoded import Recoded
 from .recurrent import Recurrent
 from .recurrent_decoder import RecurrentDecoder
@@ -113,6 +114,7 @@ LAYERS: tuple[type[Layer], ...] = (
     PoolMap,
     PoolTokens,
     Raters,
+    Recall,
     Recoded,
     Recurrent,
     RecurrentDecoder,

@@ -46,6 +46,15 @@ class Decoder(nn.Module, ABC):
     end: int
     """Id that ends an answer, and stands before its first token."""
 
+    def about(self, *others: Tokens) -> Decoder:
+        """The decoder of examples of which this is read too, beside the memory."""
+        assert not others, f"{type(self).__name__} reads nothing but its memory"
+        return self
+
+    def ready(self) -> None:
+        """Computes what its copies can share, before they are made."""
+        return
+
     @abstractmethod
     def begin(self, memory: Tokens) -> State:
         """State before the first token, one hypothesis for each example."""

@@ -23,7 +23,7 @@ from .cells import AdoptedCell, offering
 from .images import mirrors_keep_meaning
 from .own import TUNED, Own, continued
 from .parents import Parent, features
-from .pieces import hand_made, small
+from .pieces import hand_made, recalling, small
 from .probes import SETTINGS, STORED
 from .rows import problem_space
 from .update_rules import AdoptedRule, with_adopted
@@ -102,10 +102,11 @@ SPACES: dict[str, Callable[[str], bool]] = {
     "heads": lambda method: method != "path",
     "families": lambda method: method == "path",
     "small": lambda method: method in ("path", "linear", "ngrams"),
+    "recall": lambda method: True,
 }
 """Name of a space -> which methods it holds. `families`: paths that a person designed, no free architectures; `small`:
-those at their smallest, and heads that are quick."""
-WAYS: dict[str, Callable[[Choose], Choose]] = {"families": hand_made, "small": small}
+those at their smallest, and heads that are quick; `recall`: nets that write keep training rows."""
+WAYS: dict[str, Callable[[Choose], Choose]] = {"families": hand_made, "small": small, "recall": recalling}
 """Name of a space -> how it narrows the choices of nets."""
 
 

@@ -57,6 +57,15 @@ def hand_made(choose: Choose) -> Choose:
     return without
 
 
+def recalling(choose: Choose) -> Choose:
+    """The same choices, and nets that write recall training rows, which are weights of theirs then."""
+
+    def willing(name: str, first: Any, *high: Any, **how: Any) -> Any:
+        return choose(name, [True] if name == "recall" else first, *high, **how)
+
+    return willing
+
+
 SIZES = frozenset(("width", "depth", "expansion", "stages", "blocks", "members", "hidden", "num_trees"))
 """Last words of the names of choices that say how much a path computes."""
 

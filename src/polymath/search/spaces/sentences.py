@@ -5,7 +5,7 @@ Sizes were chosen by measured speed: an epoch of Multi30k (29,000 pairs) takes 1
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ...model.layers import Layer
@@ -14,6 +14,7 @@ from ...model.layers.convolution import Convolution
 from ...model.layers.embedding import Embedding
 from ...model.layers.pixels import Pixels
 from ...model.layers.pool_tokens import PoolTokens
+from ...model.layers.recall import Recall
 from ...model.layers.recurrent import Recurrent
 from ...model.layers.recurrent_decoder import RecurrentDecoder
 from ...model.layers.residual_stage import ResidualStage
@@ -35,6 +36,8 @@ MANY_ROWS_FAMILIES = ("stacked", "transformer", "small")
 LONGEST = 512
 """Tokens that are read of a text: attention costs the square of them."""
 FEW_ROWS, SOME_ROWS = 3_000, 15_000
+MOST_PAIRS, MOST_KEPT = 50_000, 20_000_000
+"""Pairs, and the tokens of theirs with padding, that a net which recalls keeps: 40 MB."""
 PLACES = 64
 """Places of a picture that the decoder looks at, about: 8 x 8."""
 
@@ -67,12 +70,13 @@ def space(
     if len(sources) > 1 or given[sources[0]].kind != "tokens" or given[sources[0]].width != made.width:
         genes.append(Gene(name="read", layer=AsTokens(width=made.width), inputs=tuple(sources)))
         sources = ["read"]
+    text = _recalled(choose, problem)
     outputs: dict[str, str] = {}
     for number, output in enumerate(problem.outputs):
         if output.answer.kind == "tokens":
-            name = f"writer{number}"
-            inputs = (sources[0], f"{INPUT}{problem.answer_port(output)}")
-            genes.append(Gene(name=name, layer=made.decoder(), inputs=inputs))
+            name, answer = f"writer{number}", f"{INPUT}{problem.answer_port(output)}"
+            inputs = (sources[0], *([text] if text else []), answer)
+            genes.append(Gene(name=name, layer=made.decoder(_pairs(rows, forms, inputs[1:])), inputs=inputs))
             outputs[output.name] = name
     others = {output.name: output.head_width for output in problem.outputs if output.name not in outputs}
     if others:
@@ -110,7 +114,12 @@ class _Made:
         depth = choose("depth", [3, 4, 2, 6]) if family == "stacked" else 1
         return cls(family, width, depth, dropout + 0.1, look=look)
 
-    def decoder(self) -> Layer:
+    def decoder(self, pairs: int) -> Layer:
+        """What writes; with `pairs` it recalls the answers to texts like the one that is read."""
+        writer = self._writer()
+        return Recall(writer=writer, pairs=pairs) if pairs else writer
+
+    def _writer(self) -> RecurrentDecoder | TransformerDecoder:
         if self.family == "transformer":
             return TransformerDecoder(
                 depth=self.depth, heads=self.heads, expansion=self.expansion, dropout=self.dropout
@@ -124,6 +133,24 @@ class _Made:
                 "dropout": self.dropout,
             }
         )
+
+
+def _recalled(choose: Choose, problem: Problem) -> str:
+    """The port of the text whose likes are recalled, or nothing.
+
+    Only `--space recall` asks for it (`pieces.recalling`): such a path holds training rows, as no other does.
+    """
+    ports = [name for name, form in problem.ports.items() if form.vocabulary]
+    if len(problem.ports) != 1 or not ports or not choose("recall", [False]):
+        return ""
+    return f"{INPUT}{ports[0]}"
+
+
+def _pairs(rows: int, forms: Mapping[str, Form], ports: Sequence[str]) -> int:
+    """Pairs that are kept of a text and its answer, which stand at two ports; none where only the answer does."""
+    if len(ports) < 2:
+        return 0
+    return max(1, min(rows, MOST_PAIRS, MOST_KEPT // sum(forms[port[len(INPUT) :]].size[0] for port in ports)))
 
 
 def _reader(
