@@ -39,6 +39,17 @@ def test_only_folds_that_are_for_validation_validate(
     assert rotation(dataset) == folds
 
 
+def test_every_fold_leaves_one_of_few_examples_of_each_class(tmp_path: Path) -> None:
+    classes = np.repeat([f"kind {n}" for n in range(12)], 3)
+    data = {"a": NUMBERS[:36, 0], "y": classes}
+    wishes = Wishes.model_validate({"name": "t", "targets": ["y"], "split": {"test_fraction": 0.0}})
+    _, dataset = prepare(data, wishes, cache=tmp_path, listener=Silent())
+    assert rotation(dataset) == (0, 1, 2) and dataset.problem.split.folds == 3
+    codes = np.asarray(dataset.targets["y"])
+    for fold in range(3):
+        assert sorted(codes[dataset.validation(fold)]) == list(range(12))
+
+
 def test_labels_are_scored_as_they_are_told(tmp_path: Path) -> None:
     names = np.array(["red", "round", "rare"])
     odds = 1.5 * NUMBERS - [0.5, 1.0, 2.5]

@@ -20,7 +20,6 @@ from ..train import Facts
 from .translating import in_known_words
 from .wishes import Listener, Wishes, name_of
 
-FEW_FOLDS = 5
 MANY_ROWS, MANY_HEAVY_ROWS = 20_000, 1_000
 """Up to so many rows (without, and with, pictures or texts) experiments rotate through all folds."""
 FEW_PICTURES = 8
@@ -70,6 +69,9 @@ def prepare(
     folds = rowsplits.assign(
         rows, split, inputs=problem.columns, outputs=problem.outputs, hashes=twins, known_words=problem != raw
     )
+    dealt = int(folds.max()) + 1
+    if split.kind == "stratified" and split.folds is None and 1 < dealt < rowsplits.FOLDS:
+        problem = problem.replace(split=problem.split.replace(folds=dealt))  # few examples of each class: all validate
     dataset = Dataset.build(rows, problem, folds, cache / "data")
     if split.kind == "stratified" and split.test_fraction > 0 and not len(dataset.test) and dataset.num_folds > 1:
         listener.say("Two examples of a class at most: all are learned from in turn, and none are kept for a test.")
@@ -84,8 +86,8 @@ def split_of(problem: Problem, rows: Rows, *, seed: int) -> Split:
     if kind == "auto":
         kind, column = ("given", rows.given_split) if rows.given_split is not None else ("stratified", None)
     rest = len(rows) * (1 - wished.test_fraction)
-    folds = wished.folds or (FEW_FOLDS if rest <= MANY_ROWS else round(rest / min(MOST_VALIDATION, rest / FEW_FOLDS)))
-    return wished.replace(kind=kind, column=column, folds=min(folds, 20), seed=seed)
+    folds = wished.folds or (None if rest <= MANY_ROWS else round(rest / min(MOST_VALIDATION, rest / rowsplits.FOLDS)))
+    return wished.replace(kind=kind, column=column, folds=min(folds, 20) if folds else None, seed=seed)
 
 
 def rotation(dataset: Dataset) -> tuple[int, ...]:
