@@ -6,7 +6,7 @@ V ids of the answer, P pairs that are kept, E places of recalled answers at whic
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -24,10 +24,8 @@ RUN = 8
 """Tokens of context that are told apart: a longer run of the same tokens counts as this many."""
 CODES = 2 * (RUN + 1)
 """The length of the run, where the last token is the same; behind them, what is left of a run that it broke."""
-FAST = 10.0
-"""How many times as fast its few numbers are learned as weights of a matrix."""
-ITSELF = 0.999
-"""Cosine from which a pair with the same answer is the row itself."""
+TRUST = 0.27
+"""c below: 0 quotes whatever the writer thinks of it, 1 quotes nothing that the writer holds impossible."""
 
 
 class Recall(Layer):
@@ -35,13 +33,14 @@ class Recall(Layer):
 
     The answers to the `recalled` kept texts that are nearest to this one (cosine of tf-idf) are followed while the
     answer is written: where the last tokens of both are the same, the recalled answer's next token gets likelier,
-    p(v) ~ p_writer(v) + p_writer(v)^c sum exp(a + b cosine) with a, b by how many tokens are the same; a, b and c are
-    learned. So the writer mends what a translation memory finds (Bulte and Tezcan 2019, P19-1175); the sum over places
-    is that of Grave et al. 2017 (arXiv:1612.04426, equation 5) and Khandelwal et al. 2021 (arXiv:2010.00710, equation
-    2), with texts in place of hidden states as keys.
+    p(v) ~ p_writer(v) + p_writer(v)^c sum exp(a + b cosine) with a by how many tokens are the same. So the writer mends
+    what a translation memory finds (Bulte and Tezcan 2019, P19-1175); the sum over places is that of Grave et al. 2017
+    (arXiv:1612.04426, equation 5) and Khandelwal et al. 2021 (arXiv:2010.00710, equation 2), with texts in place of
+    hidden states as keys.
 
-    Up to `pairs` training rows are kept as weights, those that `remember` is shown first. While training, the pair that
-    is the row itself is left out.
+    Up to `pairs` training rows are kept as weights, those that `remember` is shown first. While training, nothing is
+    recalled: a writer that is told what stands beside it learns less, and costs half as much again. The few numbers
+    were chosen on validation pages of software documentation (benchmarks/LOG.md).
     """
 
     num_inputs: ClassVar[int | None] = 3
@@ -71,6 +70,9 @@ class Recall(Layer):
 class _Recall(Decoder):
     text_PS: Tensor
     answer_PL: Tensor
+    offset: Tensor
+    slope: Tensor
+    trust: Tensor
 
     def __init__(self, layer: Recall, writer: nn.Module, *, text: Form, answer: Form) -> None:
         super().__init__()
@@ -81,11 +83,10 @@ class _Recall(Decoder):
         self.register_buffer("answer_PL", torch.zeros(layer.pairs, answer.size[0], dtype=_type(answer)))
         run = torch.arange(CODES) % (RUN + 1)
         broken = torch.arange(CODES) > RUN
-        # Flat, so that weight decay spares them. They begin near what was learned of software documentation: a nearly
-        # equal text and a long run are 30 to 1 for what is recalled.
-        self.offset = nn.Parameter((0.25 * run - 3.5 - 1.7 * broken) / FAST)
-        self.slope = nn.Parameter(torch.full((CODES,), 5.0) / FAST)
-        self.trust = nn.Parameter(torch.tensor([-1.0]) / FAST)
+        # A nearly equal text and a long run are 30 to 1 for what is recalled.
+        self.register_buffer("offset", 0.25 * run - 3.5 - 1.7 * broken)
+        self.register_buffer("slope", torch.tensor([5.0]))
+        self.register_buffer("trust", torch.tensor([TRUST]))
         self._nearest: Nearest | None = None
 
     def remember(self, text: Tokens, answer: Tokens) -> None:
@@ -100,8 +101,10 @@ class _Recall(Decoder):
             self._nearest = Nearest.of(self.text_PS)
 
     def forward(self, memory: Tokens, text: Tokens, answer: Tokens) -> Tokens:
-        written = self.writer(memory, answer)
-        told_BKL, cosine_BK = self.recall(text, but=answer if self.training else None)
+        written: Tokens = self.writer(memory, answer)
+        if self.training:
+            return written
+        told_BKL, cosine_BK = self.recall(text)
         before_BT, _ = shifted(answer, end=self.end)
         codes, run_BKL = [], torch.zeros_like(told_BKL, dtype=torch.uint8)
         for ids_B in before_BT.unbind(1):
@@ -110,19 +113,12 @@ class _Recall(Decoder):
         return Tokens(self._quoting(written.values, torch.stack(codes, 1), told_BKL, cosine_BK), written.mask)
 
     @torch.no_grad()
-    def recall(self, text: Tokens, *, but: Tokens | None = None) -> tuple[Tensor, Tensor]:
-        """Ids of the answers to the nearest texts [B, K, L] and their cosines [B, K]; `but` = what they may not be."""
+    def recall(self, text: Tokens) -> tuple[Tensor, Tensor]:
+        """Ids of the answers to the nearest texts [B, K, L] and their cosines [B, K]."""
         self.ready()
         assert self._nearest is not None
-        cosine_BK, place_BK = self._nearest.to(text.values, count=self.count + (but is not None))
-        told_BKL = self.answer_PL[place_BK].long()
-        if but is not None:
-            same_BK = (cosine_BK > ITSELF) & (told_BKL == _padded(but.values, told_BKL.shape[2])[:, None]).all(-1)
-            itself_BK = same_BK & (same_BK.cumsum(1) == 1)
-            cosine_BK, order_BK = cosine_BK.masked_fill(itself_BK, -1.0).sort(dim=1, descending=True, stable=True)
-            told_BKL = told_BKL.gather(1, order_BK[..., None].expand_as(told_BKL))
-        cosine_BK, told_BKL = cosine_BK[:, : self.count], told_BKL[:, : self.count]
-        told_BKL = told_BKL.masked_fill((cosine_BK <= 0)[..., None], 0)
+        cosine_BK, place_BK = self._nearest.to(text.values, count=self.count)
+        told_BKL = self.answer_PL[place_BK].long().masked_fill((cosine_BK <= 0)[..., None], 0)
         used = int((told_BKL != 0).any(0).any(0).sum())
         return told_BKL[:, :, : max(used, 1)], cosine_BK
 
@@ -149,13 +145,13 @@ class _Recall(Decoder):
         (_, length, vocabulary), flat = logits_NTV.shape, logits_NTV.reshape(-1)
         row_E, time_E, answer_E, place_E = code_NTKL.nonzero().unbind(1)
         code_E = code_NTKL[row_E, time_E, answer_E, place_E].long()
-        vote_E = (FAST * (self.offset[code_E] + self.slope[code_E] * cosine_NK[row_E, answer_E])).exp()
+        vote_E = (self.offset[code_E] + self.slope * cosine_NK[row_E, answer_E]).exp()
         line_E = row_E * length + time_E
         at, which_E = (line_E * vocabulary + told_NKL[row_E, answer_E, place_E]).unique(return_inverse=True)
         votes = vote_E.new_zeros(len(at)).index_add(0, which_E, vote_E)
-        writer = said(logits_NTV, at)
+        writer = flat[at] - logits_NTV.logsumexp(-1).view(-1)[at // vocabulary]
         # p + p^c votes, of which the logits have p already.
-        added = F.softplus(votes.clamp_min(1e-12).log() - (1 - (FAST * self.trust).sigmoid()) * writer)
+        added = F.softplus(votes.clamp_min(1e-12).log() - (1 - self.trust) * writer)
         return flat.index_add(0, at, added).view(logits_NTV.shape)
 
 
@@ -176,31 +172,6 @@ class _Recalling(Decoder):
         return self.decoder.step(state, ids_N)
 
 
-class _Said(torch.autograd.Function):
-    """Logarithms of the probabilities of a few tokens; by hand, since autograd passes over all logits more often."""
-
-    @staticmethod
-    def forward(context: Any, logits_RV: Tensor, at: Tensor) -> Tensor:
-        whole_R = logits_RV.logsumexp(1)
-        context.save_for_backward(logits_RV, whole_R, at)
-        return logits_RV.reshape(-1)[at] - whole_R[at // logits_RV.shape[1]]
-
-    @staticmethod
-    def backward(context: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        logits_RV, whole_R, at = context.saved_tensors
-        row = at // logits_RV.shape[1]
-        share_R = torch.zeros_like(whole_R).index_add_(0, row, gradient)
-        found = (logits_RV - whole_R[:, None]).exp_().mul_(-share_R[:, None])
-        found.view(-1).index_add_(0, at, gradient)
-        return found, None
-
-
-def said(logits_NTV: Tensor, at: Tensor) -> Tensor:
-    """Logarithms of the probabilities of the tokens at these places of the logits, all places in one row."""
-    found: Tensor = _Said.apply(logits_NTV.flatten(0, 1), at)  # type: ignore[no-untyped-call]
-    return found
-
-
 def followed(run_NKL: Tensor, told_NKL: Tensor, ids_N: Tensor, *, end: int) -> tuple[Tensor, Tensor]:
     """Runs and codes [N, K, L] of every place of recalled answers, as what might follow these tokens.
 
@@ -214,10 +185,6 @@ def followed(run_NKL: Tensor, told_NKL: Tensor, ids_N: Tensor, *, end: int) -> t
     now[:, :, 0] = RUN * same[:, :, 0]
     now = now.masked_fill(told_NKL == 0, 0)
     return now, torch.where(same | (now == 0), now, now + RUN + 1).masked_fill(told_NKL == end, 0)
-
-
-def _padded(ids_BT: Tensor, length: int) -> Tensor:
-    return F.pad(ids_BT, (0, length - ids_BT.shape[1])) if ids_BT.shape[1] < length else ids_BT[:, :length]
 
 
 def _type(form: Form) -> torch.dtype:
