@@ -18,6 +18,7 @@ from ..model.build import PathModule
 from ..problem.features.base import Feature
 from .augment import Augmenter, Mix
 from .batches import Batch, Order, Source, counter_random
+from .memory import Holes
 from .muon import has_bfloat16
 from .recipe import GradientRecipe
 from .rules import load_optimizer, make_optimizer, optimizer_tensors, set_learning_rate, set_progress, trained
@@ -125,7 +126,7 @@ def train(
     begin, first_step, check = time.monotonic(), training.step, training.step
     device = next(training.module.parameters()).device
     training.module.train()
-    good, hurried = _copy(training), False
+    good, hurried, holes = _copy(training), False, Holes()
     while training.step < plan.steps:
         progress = (training.step - first_step + 0.5) / total
         if plan.deadline is not None:
@@ -152,6 +153,7 @@ def train(
         ends = training.step >= plan.steps
         if training.step - check >= CHECK_EVERY or ends:
             check = training.step
+            holes.look()
             if not loop.healthy():
                 loop.setback(good)
             elif ends or loop.point_due(total):
