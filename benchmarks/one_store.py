@@ -1,6 +1,6 @@
 """Claim: every kind of task is learned into ONE store after the others, and none is worse for it than learned cold.
 
-    python benchmarks/one_store.py            seven tasks twice, about two hours of one core
+    python benchmarks/one_store.py            seven tasks twice, a quarter of an hour of one core
     python benchmarks/one_store.py --quick    a few hundred rows, minutes: does it run?
     python benchmarks/one_store.py --report   only the report, from the kept results
 
