@@ -103,6 +103,12 @@ def one(
     }
 
 
+def newest(records: list[dict[str, Any]], *, budget: float) -> list[dict[str, Any]]:
+    """The last of each system and seed with this budget, of seeds that both systems have; also of earlier calls."""
+    last = {(r["seed"], r["system"]): r for r in records if r.get("budget") == budget}
+    return [r for (seed, _), r in last.items() if all((seed, system) in last for system in SYSTEMS)]
+
+
 def body(records: list[dict[str, Any]]) -> list[str]:
     """The tables of the report."""
     by = {(r["seed"], r["system"]): r for r in records}
@@ -175,19 +181,17 @@ def main() -> None:
     train, test = (one.assign(file=[str(folder / file) for file in one.file]) for one in (train, test))
     votes = test[list(people.columns[1:])].to_numpy(dtype=np.float64)
     budget = chosen.budget or (90.0 if chosen.quick else BUDGET)
-    stem = f"{NAME}-quick" if chosen.quick else NAME
-    records = []
+    kept = common.HERE / "results" / f"{NAME}{'-quick' if chosen.quick else ''}.jsonl"
     with tempfile.TemporaryDirectory(prefix="polymath-raters-") as place:
         for seed in chosen.seeds[: 1 if chosen.quick else None]:
             for system in SYSTEMS if seed % 2 == 0 else SYSTEMS[::-1]:
                 record = one(system, train, test, votes, folder=Path(place), seed=seed, budget=budget)
-                common.keep(common.HERE / "results" / f"{stem}.jsonl", {"when": common.now(), **record})
-                records.append(record)
+                common.keep(kept, {"when": common.now(), "budget": budget, **record})
                 print(json.dumps({k: v for k, v in record.items() if k != "agreement"}), file=sys.stderr, flush=True)
     about = (__doc__ or "").split("\n\n", 2)[2].replace("\n", " ").strip()
     file = reporting.page(
         NAME,
-        body(records),
+        body(newest(common.kept(kept), budget=budget)),
         title="Several raters",
         about=about,
         told=[f"{budget:.0f} s for each system and seed"],
