@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pyarrow as pa
+import pytest
 
 from polymath import Polymath
+from polymath.spec import BadInput
 
 THINGS = ["file", "sheet", "page", "chart", "table", "frame", "image", "index"]
 PLACES = ["the left toolbar", "the upper menu", "the status bar", "a new window", "the side pane", "your folder"]
@@ -39,3 +41,9 @@ def test_training_rows_are_quoted_by_wish_and_after_storing(tmp_path):
     assert [one["de"]["value"] for one in again.predict(asked)] == said
     assert len("".join(again.stream({"en": asked["en"][0].as_py()}))) > 10
     assert all(isinstance(one["de"]["value"], str) for one in again.predict(asked.slice(0, 2), integers=True))
+
+
+def test_what_has_no_text_to_recall_is_refused(tmp_path):
+    rows = {"a": [float(n) for n in range(40)], "y": ["odd", "even"] * 20}
+    with Polymath(tmp_path / "store") as store, pytest.raises(BadInput, match="nothing can be recalled"):
+        store.learn(rows, target="y", space="recall", work=0.01, engine="inline", cache=str(tmp_path / "cache"))

@@ -51,6 +51,17 @@ def test_classes_are_spread():
         assert set(of_label) == {-1, 0, 1, 2, 3, 4}
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_large_groups_are_tested_no_more_than_single_rows(seed):
+    """Rows that are alike and say different things: the same text of several classes."""
+    columns = table(2_000)
+    alike = np.arange(2_000) < 800  # 100 groups of eight
+    columns["x"], columns["z"] = np.where(alike, np.arange(2_000) // 8, columns["x"]), np.where(alike, 0, columns["z"])
+    folds = folds_of(columns, seed=seed)
+    for fold in range(-1, 5):
+        assert 0.25 < alike[folds == fold].mean() < 0.55
+
+
 @pytest.mark.parametrize("output", [Text(name="said"), Reply(name="said")])
 def test_what_is_written_is_split_as_anything_is(output):
     said = [f"answer {row % 5 if row < 30 else row}" for row in range(200)]  # few are written twice

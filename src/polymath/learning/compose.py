@@ -28,6 +28,7 @@ from ..search.generators import Experience, Generator, generators
 from ..search.spaces.designs import Settings, fingerprint, methods, mirrored, usual_work
 from ..search.spaces.parents import Parent, in_time
 from ..search.spaces.problems import ProblemPlan
+from ..search.spaces.sentences import recallable
 from ..spec import BadInput
 from ..store import Store
 from ..train import Context
@@ -40,7 +41,7 @@ from .renewal import Known, Renewal
 from .study import Provenance, Study
 from .wishes import DEFAULT_BUDGET, Listener, Wishes, check, interruptible
 
-SPACE_VERSION = 2
+SPACE_VERSION = 3
 """Raised when a choice changes its meaning: experiments of another version are not compared."""
 RESERVE_SHARE, RESERVE_SECONDS = 0.02, 1.2
 """Kept back of a time budget for the last ensemble and publishing."""
@@ -174,6 +175,12 @@ def _settings(
     `source`: the fingerprint of the rows.
     """
     wishes, known, facts = call.wishes, call.known, facts_of(dataset)
+    if wishes.space == "recall" and not recallable(dataset.problem):
+        raise BadInput(
+            "nothing can be recalled: that takes one text that is read, nothing beside it, and one that is written",
+            value="--space recall",
+            remedy="Leave --space out.",
+        )
     context = Context(
         dataset_folder=str(dataset.folder),
         scratch=str(scratch.path),

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 from pathlib import Path
 
+from ..problem.sources.spill import give_back
+
 LEAST_BYTES = 1 << 30
-"""Below this nothing is given back: returning a gibibyte and having it again costs a fifth of a second."""
+"""Below this nothing is given back: returning a gibibyte took 0.11 to 0.15 s."""
 
 
 class Holes:
     """Looks at how much memory the process holds, and gives back what is free where that has doubled.
 
-    Training on paragraphs of 10 to 120 tokens held 6.5 GB in place of 1 to 2 after 25 minutes (benchmarks/LOG.md).
+    Training on paragraphs of 10 to 120 tokens came to hold 6.5 GB; 1 GB lives between two steps (benchmarks/LOG.md).
     """
 
     def __init__(self) -> None:
@@ -26,12 +27,6 @@ class Holes:
         if now - self._held > max(LEAST_BYTES, self._held):
             give_back()
             self._held = resident()
-
-
-def give_back() -> None:
-    """Returns to the system what the allocator holds free, whole pages anywhere; nothing where it is not glibc's."""
-    with contextlib.suppress(AttributeError, OSError):
-        ctypes.CDLL(None).malloc_trim(0)
 
 
 def resident() -> int:

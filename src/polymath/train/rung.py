@@ -336,7 +336,8 @@ def _gradient(rung: _Rung, place: int, fold: int) -> None:
     with fit.averaged(training, use=job.rate[1] > 0) as module:
         if job.rate[1] > 0 and recipe.ema > 0:
             some = sample(training_rows, size=norm_rows, seed=seed + 1)
-            refresh(module, (batch.inputs for batch in source.chunks(some, size=min(256, evaluation_size(macs)))))
+            chunks = source.chunks(some, size=min(256, evaluation_size(macs)))
+            refresh(module, (batch.inputs for batch in chunks), precision=recipe.precision)
         size = evaluation_size(macs)
         predictions = fit.predict(
             module, source, validation_rows, outputs=rung.outputs, size=size, precision=recipe.precision

@@ -135,15 +135,20 @@ class _Made:
         )
 
 
+def recallable(problem: Problem) -> str:
+    """The port of the text whose likes can be recalled: that of a problem which reads this text alone; else nothing."""
+    writes = any(output.answer.kind == "tokens" for output in problem.outputs)
+    texts = [name for name, form in problem.ports.items() if form.vocabulary]
+    return texts[0] if writes and texts and len(problem.ports) == 1 else ""
+
+
 def _recalled(choose: Choose, problem: Problem) -> str:
-    """The port of the text whose likes are recalled, or nothing.
+    """The text whose likes are recalled, or nothing.
 
     Only `--space recall` asks for it (`pieces.recalling`): such a path holds training rows, as no other does.
     """
-    ports = [name for name, form in problem.ports.items() if form.vocabulary]
-    if len(problem.ports) != 1 or not ports or not choose("recall", [False]):
-        return ""
-    return f"{INPUT}{ports[0]}"
+    port = recallable(problem)
+    return f"{INPUT}{port}" if port and choose("recall", [False]) else ""
 
 
 def _pairs(rows: int, forms: Mapping[str, Form], ports: Sequence[str]) -> int:
